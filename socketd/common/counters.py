@@ -49,6 +49,7 @@ class Counters:
     @ivar nts_keys: changes of the keys of NTS cookies.
     @ivar bad_requests: HTTP requests that were not answered as asked, by reason.
     @ivar numbered: datagrams with a number, by what the numbers show.
+    @ivar probes: packets of measurements, by the class of their session and what became of them.
     """
 
     connections: int = 0
@@ -72,6 +73,7 @@ class Counters:
     nts_sessions: Counter[str] = field(factory=Counter)
     nts_requests: Counter[str] = field(factory=Counter)
     nts_keys: Counter[str] = field(factory=Counter)
+    probes: Counter[tuple[str, str]] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""
@@ -93,6 +95,7 @@ class Counters:
             nts_sessions=self.nts_sessions.copy(),
             nts_requests=self.nts_requests.copy(),
             nts_keys=self.nts_keys.copy(),
+            probes=self.probes.copy(),
         )
         for connection in live:
             total.add(connection)

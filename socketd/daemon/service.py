@@ -246,7 +246,8 @@ class SocketService:
         guard = make_guard(
             settings, bound.sock, reactor, own_ports, shared.interfaces, shared.bans
         )
-        terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
+        floor = declared.reply_floor(options)
+        terms = DatagramTerms(guard, floor, declared.timestamped, declared.ip_header)
         speaker = declared.datagram(options, self._protocol_context)
         bound.serve(reactor, speaker, self.service_state, terms)
 

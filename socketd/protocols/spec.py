@@ -117,6 +117,9 @@ class ProtocolSpec:
     @ivar udp_rate: the default rate limit per source (datagrams per second).
     @ivar udp_burst: the default burst per source (datagrams).
     @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
+    @ivar ip_header: whether it reads C{transport.ip_header}, too: the TTL and the TOS of the
+        current datagram; C{transport.mark(TOS)} has the next answer leave with TTL 255 and that
+        TOS.
     @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
         of an option's name and the error; an empty name stands for the section.
     @ivar references: its options that name another service, and the protocol of that.
@@ -133,6 +136,7 @@ class ProtocolSpec:
     udp_rate: float = 1.0
     udp_burst: int = 8
     timestamped: bool = False
+    ip_header: bool = False
     refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
         lambda options, listeners: ()
     )

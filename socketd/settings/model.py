@@ -198,13 +198,14 @@ class AccessOptions:
     udp_rate: float | None = option(
         RATE,
         None,
-        "The rate limit of datagrams from one source; 1/s by default, 4/s for ntp. It ends a loop"
-        " between two services.",
+        "The rate limit of datagrams from one source; 1/s by default, 4/s for ntp, 100/s for"
+        " stamp. It ends a loop between two services.",
     )
     udp_burst: int | None = option(
         _CAP,
         None,
-        "The burst of datagrams from one source that udp_rate allows; 8 by default, 256 for ntp.",
+        "The burst of datagrams from one source that udp_rate allows; 8 by default, 256 for ntp,"
+        " 200 for stamp.",
     )
     udp_network_rate: float | None = option(
         RATE,
@@ -303,6 +304,10 @@ class IProtocolSpec(Protocol):
     @property
     def timestamped(self) -> bool:
         """Whether its datagrams need kernel receive timestamps."""
+
+    @property
+    def ip_header(self) -> bool:
+        """Whether its datagrams need what their IP headers say."""
 
     @property
     def refusals(self) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
+from itertools import product
 from typing import Any
 
 from attrs import frozen
@@ -41,6 +42,7 @@ from socketd.protocols.clock.nts_answers import RESULTS as NTS_REQUESTS
 from socketd.protocols.clock.nts_key_file import KEY_RESULTS as NTS_KEYS
 from socketd.protocols.clock.nts_records import RESULTS as NTS_SESSIONS
 from socketd.protocols.measure.numbered import COUNTED
+from socketd.protocols.measure.stamp import CLASSES, RESULTS
 from socketd.protocols.web.answers import REASONS as HTTP_REASONS
 from socketd.web.lag import LagMeter
 
@@ -207,6 +209,11 @@ PROTOCOL_COUNTS = {
         (),
     ),
 }
+PROBES = MetricSpec(
+    "socketd_probes_total",
+    "Packets of measurements, by the class of their session and what became of them.",
+    ("service", "class", "result"),
+)
 FAULTS = MetricSpec(
     "socketd_faults_total",
     "Connections and datagrams on which a fault of the service's profile acted, by fault.",
@@ -263,6 +270,7 @@ class DaemonCollector(Collector):
                 if one.protocol in protocols or getattr(one.counters, attribute)
             ]
             yield metric.family(_by_reason(attribute, known, speakers))
+        yield PROBES.family(sample for one in services for sample in _probes(one))
         yield FAULTS.family(
             sample
             for one in services
@@ -277,6 +285,13 @@ class DaemonCollector(Collector):
         yield BANS.family([((), snapshot.bans)])
         yield RELOADS.family(((result,), count) for result, count in snapshot.reloads.items())
         yield BUILD.family([(_versions(), 1)])
+
+
+def _probes(service: ServiceSnapshot) -> Iterator[Sample]:
+    counts = service.counters.probes
+    known = product(CLASSES, RESULTS) if service.protocol == "stamp" else ()
+    for kind, result in sorted({*known, *counts}):
+        yield (service.name, kind, result), counts[kind, result]
 
 
 def _certificates(snapshot: Snapshot) -> Iterator[Metric]:

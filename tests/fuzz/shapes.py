@@ -18,6 +18,7 @@ from socketd.protocols.registry import installed
 from tests.fuzz.faulty_datagrams import CHOICES
 from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options
+from tests.protocols.measure.stamp_wire import tlv
 from tests.protocols.web.autobahn import deflate
 from tests.protocols.web.frames import frame
 
@@ -30,6 +31,16 @@ MOST_LINES = 12
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 anything = st.binary(max_size=300) | texts.map(str.encode)
+
+# Packets of measurements
+
+_tlvs = st.builds(
+    tlv,
+    st.integers(0, 12),
+    st.sampled_from([b"", bytes(4), bytes(12), bytes(16), b"\x80\4\0\x10" + bytes(16)]),
+    st.sampled_from([0, 0x80, 0xFF]),
+    st.none() | st.sampled_from([0, 4, 65535]),
+)
 
 # Listeners, networks, numbers
 
@@ -548,6 +559,12 @@ SHAPES: dict[str, Bytes] = {
     "values": st.builds(lambda which, value: bytes([which]) + value.encode(),
                         st.integers(0, 255), values),
     "ntp": st.tuples(_clocks, _requests).map(b"".join),
+    "stamp": st.builds(
+        lambda flags, length, tlvs: bytes([flags]) + bytes(length) + b"".join(tlvs),
+        st.integers(0, 127),
+        st.sampled_from([14, 43, 44, 112]),
+        st.lists(_tlvs, max_size=6),
+    ),
     "proxy": headers,
     "escaped": st.binary(max_size=600) | st.text(max_size=400).map(
         lambda text: text.encode("utf-8", "surrogatepass")

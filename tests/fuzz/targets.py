@@ -44,7 +44,7 @@ from socketd.daemon.daemon import Daemon
 from socketd.settings.diff import differences
 from socketd.faults.service_faults import ServiceFaults
 from socketd.net.addresses import describe, host_of, to_address
-from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages
+from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages, ip_header
 from socketd.net.proxy.header import MAX_V2, HeaderError, HeaderParser
 from socketd.net.proxy.layer import _FAMILIES
 from socketd.net.sockets.bind import resolve
@@ -88,6 +88,7 @@ from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.fuzz.page import check_page
 from tests.fuzz.rules import check_conversations, check_rules
+from tests.fuzz.stamp import check_stamp
 from tests.fuzz.web import check_http, check_websocket
 from tests.protocols.fakes import make_stream
 from tests.support.certificates import NOW, PRIVATE_MODE
@@ -492,6 +493,7 @@ def check_control_messages(data: bytes) -> None:
     found = list(control_messages(buffer))
     assert sum(len(message.data) for message in found) <= len(data)
     arrival(buffer)
+    ip_header(buffer)
     for pktinfo in (IPV4, IPV6):
         info = pktinfo.find(buffer)
         if info is not None:
@@ -692,8 +694,7 @@ _CHECKS: tuple[Check, ...] = (
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
-    check_arguments,
-    check_record, check_page,
+    check_arguments, check_record, check_page, check_stamp,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

@@ -16,6 +16,7 @@ from socketd.common.events import CATALOGUE
 from socketd.common.commands import COMMANDS
 from socketd.daemon import signals
 from socketd.protocols.registry import installed
+from socketd.protocols.measure.stamp import StampOptions
 from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.options import declared
@@ -159,13 +160,17 @@ class CompleteTests(SynchronousTestCase):
         The example of each option can be read, and is not its default; a file is read
         with its option, so that it has to be there.
         """
-        file = Path(self.mktemp())
+        file, keys = Path(self.mktemp()), Path(self.mktemp())
         file.write_text("one\n%\ntwo\n")
+        keys.touch(0o600)
+        keys.write_text("7 key\n")
         for _, options in groups():
             for found in declared(options).values():
                 text = example_of(options, found)
                 if found.name in ("texts", "response"):
                     text = str(file)
+                elif options is StampOptions and found.name == "keys":
+                    text = str(keys)
                 value = found.type.parse(text)
                 self.assertNotEqual(value, found.default, found.name)
 

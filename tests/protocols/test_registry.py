@@ -26,6 +26,7 @@ OURS = {
     "ntp": (False, True),
     "qotd": (True, True),
     "reply": (True, True),
+    "stamp": (False, True),
     "time": (True, True),
     "upper": (True, True),
     "whoami": (True, True),

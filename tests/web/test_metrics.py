@@ -21,6 +21,7 @@ from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.faults.datagrams import FAULT_QUEUE
 from socketd.net.stream.deadlines import IDLE
+from socketd.protocols.measure.stamp import CLASSES, RESULTS
 from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
 from socketd.web.lag import LagMeter
@@ -138,6 +139,17 @@ class CollectorTests(Case):
         ):
             name = "socketd_numbered_datagrams_total"
             self.assertEqual(self.value(name, service=service, result=result), expected)
+
+    def test_probes(self) -> None:
+        """Packets of measurements are counted from 0, and only where they are served."""
+        self.daemon = make_daemon(ini="[stamp]\nlisten = udp:0\n[echo]\nlisten = udp:0\n")
+        self.registry = make_registry(self.daemon, LagMeter(self.daemon.reactor))
+        self.daemon.service_states[0].counters.probes["open", "lost"] = 3
+        samples = self.families()["socketd_probes_total"].samples
+        found = {(one.labels["class"], one.labels["result"]): one.value for one in samples}
+        self.assertEqual((found["open", "lost"], found["authenticated", "bad_hmac"]), (3, 0))
+        self.assertEqual({one.labels["service"] for one in samples}, {"stamp"})
+        self.assertEqual(len(found), len(CLASSES) * len(RESULTS))
 
     def test_faults(self) -> None:
         """
@@ -264,6 +276,7 @@ class PageTests(Case):
     def test_own(self) -> None:
         """Of our own it has the labels, and says what the scrape says."""
         self.daemon.service_states[0].counters.faults["latency"] = 1
+        self.daemon.service_states[0].counters.probes["open", "lost"] = 1
         with_samples = self.families()
         # A socket that is bound has this one.
         del with_samples["socketd_datagrams_kernel_dropped_total"]
@@ -301,13 +314,13 @@ class DropsPageTests(SynchronousTestCase):
     def test_rates(self) -> None:
         """The default rates that it shows are those of the protocols and of the guard."""
         found = installed()
-        for name, label in (("ntp", "`ntp`"), ("echo", "all others")):
+        for name, label in (("ntp", "`ntp`"), ("stamp", "`stamp`"), ("echo", "all others")):
             rate, burst = found[name].udp_rate, found[name].udp_burst
             share, service = NETWORK_SHARE, AccessOptions().udp_service_rate
             row = f"| {label} | {rate:g}/s | {burst} | {share * rate:g}/s | {share * burst} |"
             self.assertIn(f"{row} {service:g}/s |", DROPS_PAGE)
-        rates = {(one.udp_rate, one.udp_burst) for name, one in found.items() if name != "ntp"}
-        self.assertEqual(len(rates), 1)
+        rates = {(one.udp_rate, one.udp_burst) for one in found.values()}
+        self.assertEqual(len(rates), 3)
 
     def test_linked(self) -> None:
         """The pages that speak of reasons link to it."""

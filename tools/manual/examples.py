@@ -50,6 +50,8 @@ _OWN = {
     "NtsKeOptions.keys": "/srv/socketd/nts.keys",
     "QotdOptions.texts": "/etc/socketd/quotes",
     "ReplyOptions.reply": "hello\\n",
+    "StampOptions.keys": "/etc/socketd/stamp.keys",
+    "StampOptions.dscp": "0 10 46",
     "rules": '"AT" -> "OK\\r\\n"',
     "ReplyOptions.greeting": '"220 ready\\r\\n"',
     "EchoOptions.sequence": "0:4",

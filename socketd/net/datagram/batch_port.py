@@ -16,10 +16,14 @@ from socketd.net.addresses import to_address, to_pair
 from socketd.net.datagram import mmsg
 from socketd.net.datagram.cmsg import (
     HEADER_SIZE,
+    IpHeader,
+    answer_header,
     arrival,
     ask_for_arrival,
     ask_for_destination,
+    ask_for_ip_header,
     disable_ancillary,
+    ip_header,
 )
 from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages, column
 from socketd.net.datagram.port import OPEN, Ancillary, DatagramPort, DatagramTerms
@@ -83,6 +87,9 @@ class BatchedDatagramPort(DatagramPort):
         self._timestamped = terms.timestamped
         if terms.timestamped:
             ask_for_arrival(sock)
+            if terms.ip_header:
+                ask_for_ip_header(sock)
+        self._mark: Ancillary = ()
         self._found: Sequence[int] = ()
         self._index = self._queued = 0
 
@@ -98,6 +105,16 @@ class BatchedDatagramPort(DatagramPort):
         address = socket.inet_ntop(self._family, pktinfo.destination(info))
         name = address, host.port, 0, pktinfo.scope(info)
         return to_address(self._family, socket.SOCK_DGRAM, name)
+
+    @property
+    def ip_header(self) -> IpHeader:
+        return ip_header(self._controls(self._index))
+
+    def mark(self, tos: int) -> None:
+        self._mark = self.marked(tos)
+
+    def marked(self, tos: int) -> Ancillary:
+        return answer_header(self._family, tos)
 
     def forget(self) -> None:
         self._trusted.clear()
@@ -256,12 +273,13 @@ class BatchedDatagramPort(DatagramPort):
             self._counters.datagram_bytes_sent += size
 
     def _ancillary(self) -> Ancillary:
+        mark, self._mark = self._mark, ()
         pktinfo = self._pktinfo
         info = None if pktinfo is None else pktinfo.find(self._controls(self._index))
         if pktinfo is None or info is None:
-            return ()
+            return mark
         pktinfo.answer_from(info)
-        return [(pktinfo.level, pktinfo.type, bytes(info))]
+        return [(pktinfo.level, pktinfo.type, bytes(info)), *mark]
 
     def send_now(self, datagram: bytes, addr: Any, ancillary: Ancillary) -> None:
         self._flush()

@@ -1,4 +1,4 @@
-"""Control messages (ancillary data) of datagrams: arrival time and destination address."""
+"""Control messages (ancillary data) of datagrams: arrival time, destination and IP header."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from attrs import frozen
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
+IP_RECVTTL = 12
+IPV6_RECVHOPLIMIT = 51
+IPV6_HOPLIMIT = 52
+IPV6_RECVTCLASS = 66
+IPV6_TCLASS = 67
 SO_TIMESTAMP = 29
 SO_TIMESTAMPNS = 35
 
@@ -21,6 +26,11 @@ _HEADER = struct.Struct("@Nii")
 _ALIGNMENT = struct.calcsize("@N")
 _TIMESPEC = struct.Struct("@ll")
 _INDEX = struct.Struct("@i")
+_INT = struct.Struct("@i")
+
+#: The TTL of answers for measurements: how far they have come shows from what is left of it (RFC
+#: 5357, section 4.2.1).
+MAX_TTL = 255
 
 #: The size of the header of a control message.
 HEADER_SIZE = _HEADER.size
@@ -59,6 +69,55 @@ def arrival(buffer: memoryview) -> int | None:
             seconds, nanoseconds = _TIMESPEC.unpack(message.data)
             return int(seconds * _NANOSECONDS + nanoseconds)
     return None
+
+
+class IpHeader(NamedTuple):
+    """
+    What the IP header of a datagram said; C{None} if the system does not tell.
+
+    @ivar ttl: its TTL or hop limit on arrival.
+    @ivar tos: its TOS or traffic class: DSCP and ECN (RFC 2474, RFC 3168).
+    """
+
+    ttl: int | None = None
+    tos: int | None = None
+
+
+_TTL_TYPES = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, IPV6_HOPLIMIT)}
+_TOS_TYPES = {(socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, IPV6_TCLASS)}
+
+
+def ip_header(buffer: memoryview) -> IpHeader:
+    """Find TTL and TOS (ip(7)), or hop limit and traffic class (RFC 3542, section 6)."""
+    ttl = tos = None
+    for level, type_, data in control_messages(buffer):
+        if (level, type_) in _TTL_TYPES and len(data) == _INT.size:
+            ttl = int(_INT.unpack(data)[0])
+        elif (level, type_) in _TOS_TYPES and data:
+            # One byte of IPv4, an int of IPv6.
+            tos = int(_INT.unpack(data)[0]) if len(data) == _INT.size else data[0]
+    return IpHeader(ttl, tos)
+
+
+def ask_for_ip_header(sock: socket.socket, ask: bool = True) -> None:
+    """Enable or disable what L{ip_header} finds."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, ask)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, ask)
+    elif sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVHOPLIMIT, ask)
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVTCLASS, ask)
+
+
+def answer_header(family: int, tos: int) -> list[tuple[int, int, bytes]]:
+    """Make the control messages of an answer with L{MAX_TTL} and this TOS or traffic class."""
+    ttl_, tos_ = _INT.pack(MAX_TTL), _INT.pack(tos)
+    if family == socket.AF_INET:
+        return [(socket.IPPROTO_IP, socket.IP_TTL, ttl_), (socket.IPPROTO_IP, socket.IP_TOS, tos_)]
+    if family == socket.AF_INET6:
+        level = socket.IPPROTO_IPV6
+        return [(level, IPV6_HOPLIMIT, ttl_), (level, IPV6_TCLASS, tos_)]
+    return []
 
 
 @frozen
@@ -122,6 +181,7 @@ def disable_ancillary(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
     if pktinfo := _PKTINFO.get(sock.family):
         sock.setsockopt(pktinfo.level, pktinfo.option, 0)
+        ask_for_ip_header(sock, False)
 
 
 def ask_for_destination(sock: socket.socket) -> Pktinfo | None:

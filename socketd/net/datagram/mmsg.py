@@ -25,9 +25,9 @@ MAX_SIZE = 65536
 #: The size of struct sockaddr_storage, which holds an address of any family.
 NAME_SIZE = 128
 
-#: Bytes for the control messages of a timestamp (32) and of pktinfo (40 for struct
-#: in6_pktinfo, the larger one).
-CONTROL_SIZE = 96
+#: Bytes for the control messages of a timestamp (32), of pktinfo (40 for struct in6_pktinfo, the
+#: larger one), of TTL and of TOS (24 each).
+CONTROL_SIZE = 128
 
 _MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
 

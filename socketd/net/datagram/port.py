@@ -16,6 +16,7 @@ from zope.interface import implementer
 from socketd.access.addresses import packed
 from socketd.access.datagram_guard import REPLY_SIZE, Guard
 from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
+from socketd.net.datagram.cmsg import IpHeader
 from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
 from socketd.net.faults.datagrams import FaultyDatagrams
 from socketd.net.port import EXHAUSTED, Port
@@ -36,12 +37,15 @@ class DatagramTerms:
     @ivar guard: checks each datagram; C{None}: all are served.
     @ivar reply_floor: bytes that may reply to the shortest datagram; a longer reply must
         not exceed its datagram.
-    @ivar timestamped: whether the protocol needs the arrival time of each datagram.
+    @ivar timestamped: whether the protocol needs the arrival time of each datagram; it is then
+        answered at once.
+    @ivar ip_header: whether it needs the TTL and the TOS, too.
     """
 
     guard: Guard | None = None
     reply_floor: float = 0
     timestamped: bool = False
+    ip_header: bool = False
 
 
 #: For ports made through L{socketd.net.reactor.batch.BatchReactor}: no rules, as in Twisted.
@@ -78,6 +82,10 @@ class Question:
             return False
         self._allowance -= size
         return True
+
+    def mark(self, tos: int) -> None:
+        """Have the answers leave with the TTL of measurements and this TOS."""
+        self._ancillary = [*self._ancillary, *self._port.marked(tos)]
 
     def send(self, datagram: bytes) -> None:
         """Send an answer that was paid for."""
@@ -137,6 +145,18 @@ class DatagramPort(Port):
     def destination(self) -> Any:
         """The address that the current datagram was sent to, as C{getHost} returns it."""
         return self.getHost()
+
+    @property
+    def ip_header(self) -> IpHeader:
+        """What the IP header of the current datagram said. Nothing here."""
+        return IpHeader()
+
+    def mark(self, tos: int) -> None:
+        """Have the next answer leave with the TTL of measurements and this TOS. Not here."""
+
+    def marked(self, tos: int) -> Ancillary:
+        """Give the control messages of L{mark}. None here."""
+        return ()
 
     def update_faults(self) -> None:
         """

@@ -53,6 +53,9 @@ class Question(Protocol):
     def spend(self, size: int) -> bool:
         """Take so many bytes from what may answer it; else count them as dropped."""
 
+    def mark(self, tos: int) -> None:
+        """Have the answers leave with the TTL of measurements and this TOS."""
+
     def send(self, datagram: bytes) -> None:
         """Send an answer that was paid for."""
 
@@ -90,6 +93,10 @@ class Hit:
     def answer(self, datagram: bytes) -> None:
         """Answer, now or later."""
         self.faulty.answer(self, datagram)
+
+    def mark(self, tos: int) -> None:
+        """Have the answers leave with this TOS."""
+        self.question.mark(tos)
 
 
 @define(eq=False)
@@ -192,6 +199,10 @@ class FaultyDatagrams(DatagramProtocol):
     def question(self) -> Any:
         """Take over the answering of the current datagram, as L{DatagramPort.question} does."""
         return self._hit or self._port.question()
+
+    def mark(self, tos: int) -> None:
+        """Mark the next answer, as L{DatagramPort.mark} does."""
+        (self._hit or self._port).mark(tos)
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         hit = self._hit

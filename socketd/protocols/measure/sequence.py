@@ -32,23 +32,34 @@ class Arrivals:
     # Bit N: whether the number N below the highest has come.
     _seen: int = 0
 
-    def add(self, number: int) -> None:
-        """Count a number."""
+    def add(self, number: int) -> tuple[str, int] | None:
+        """
+        Count a number.
+
+        @return: what was counted beside it: C{lost}, C{duplicate} or C{late}, and how many;
+            C{None} if it was the next one.
+        """
         self.received += 1
         ahead = (number - self._highest) % self.size
         behind = self.size - ahead
         if not self._seen or MAX_GAP < ahead and MAX_GAP < behind:
             self._highest, self._seen = number, 1
-        elif ahead and ahead <= behind:
-            self._advance(number, ahead)
-        elif self._seen >> behind % self.size & 1:
-            self.duplicate += 1
-        else:
-            self.late += 1
-            self._seen |= 1 << behind if behind < WINDOW else 0
+            return None
+        if ahead and ahead <= behind:
+            return self._advance(number, ahead)
+        return self._add_old(behind % self.size)
 
-    def _advance(self, number: int, ahead: int) -> None:
+    def _advance(self, number: int, ahead: int) -> tuple[str, int] | None:
         self.lost += ahead - 1
         self._highest = number
         # No longer than the window, however large the gap.
         self._seen = (self._seen << min(ahead, WINDOW) | 1) & (1 << WINDOW) - 1
+        return ("lost", ahead - 1) if ahead > 1 else None
+
+    def _add_old(self, behind: int) -> tuple[str, int]:
+        if behind < WINDOW and self._seen >> behind & 1:
+            self.duplicate += 1
+            return "duplicate", 1
+        self.late += 1
+        self._seen |= 1 << behind if behind < WINDOW else 0
+        return "late", 1

@@ -14,31 +14,25 @@ from socketd.net.datagram.cmsg import (
     IPV4,
     IPV6,
     IPV6_PKTINFO,
+    IPV6_HOPLIMIT,
+    IPV6_TCLASS,
     SO_TIMESTAMPNS,
+    IpHeader,
     arrival,
     ask_for_arrival,
     ask_for_destination,
+    ask_for_ip_header,
     control_messages,
+    ip_header,
 )
+from tests.net.datagram.controls import ROOM, written
 
 IPV4_INFO = (socket.IPPROTO_IP, IP_PKTINFO)
 IPV6_INFO = (socket.IPPROTO_IPV6, IPV6_PKTINFO)
 TIME = (socket.SOL_SOCKET, SO_TIMESTAMPNS)
 
-#: Room for what the kernel says of one datagram.
-ROOM = 256
-
 #: What the two clocks of one machine may differ by in a test (nanoseconds).
 TOLERANCE = 10 * 10**9
-
-
-def written(*messages: tuple[tuple[int, int], bytes]) -> memoryview:
-    """Write control messages one behind another, as the kernel does (cmsg(3))."""
-    buffer = bytearray()
-    for (level, kind), data in messages:
-        buffer += struct.pack("@Nii", 16 + len(data), level, kind) + data
-        buffer += bytes(-len(buffer) % 8)
-    return memoryview(buffer)
 
 
 def ipv4_info(interface: int, local: str, asked: str) -> bytes:
@@ -61,6 +55,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(list(control_messages(view)), [])
             self.assertIsNone(arrival(view))
             self.assertIsNone(IPV4.find(view))
+            self.assertEqual(ip_header(view), IpHeader(None, None))
 
     def test_several(self) -> None:
         """Each message is found with its own bytes, whatever stands between two."""
@@ -106,6 +101,24 @@ class ParseTests(SynchronousTestCase):
         info = IPV6.find(written((IPV6_INFO, ipv6_info("2001:db8::7", 2))))
         assert info is not None
         self.assertEqual(IPV6.destination(info), packed("2001:db8::7"))
+
+    def test_ip_header(self) -> None:
+        """TTL and TOS are found in any order; the TOS of IPv4 is one byte, that of IPv6 an int."""
+        number = struct.pack("@i", 77)
+        for ttl, tos, data in (
+            ((socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IP, socket.IP_TOS), b"\xb9"),
+            (
+                (socket.IPPROTO_IPV6, IPV6_HOPLIMIT),
+                (socket.IPPROTO_IPV6, IPV6_TCLASS),
+                struct.pack("@i", 0xB9),
+            ),
+        ):
+            moment = (TIME, struct.pack("@ll", 5, 7))
+            for parts in (((ttl, number), moment, (tos, data)), ((tos, data), (ttl, number))):
+                self.assertEqual(ip_header(written(*parts)), IpHeader(77, 0xB9))
+            self.assertEqual(ip_header(written((ttl, number))), IpHeader(77, None))
+        for cut in (b"", b"\1", b"\1\0\0"):
+            self.assertIsNone(ip_header(written((ttl, cut))).ttl)
 
 
 class AnswerTests(SynchronousTestCase):
@@ -191,3 +204,13 @@ class SocketTests(SynchronousTestCase):
             found = arrival(self.controls(sock, host))
             assert found is not None
             self.assertTrue(before - TOLERANCE < found < time.time_ns() + TOLERANCE)
+
+    def test_ip_header(self) -> None:
+        """The kernel says TTL and TOS of each datagram once it is asked, and not before."""
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            sock = self.bound(host, family)
+            self.assertEqual(ip_header(self.controls(sock, host)), IpHeader(None, None))
+            ask_for_ip_header(sock)
+            self.assertEqual(ip_header(self.controls(sock, host)), IpHeader(64, 0))
+            ask_for_ip_header(sock, False)
+            self.assertEqual(ip_header(self.controls(sock, host)), IpHeader(None, None))

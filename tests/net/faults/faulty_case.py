@@ -51,6 +51,9 @@ class FakeQuestion:
         self.left -= size
         return True
 
+    def mark(self, tos: int) -> None:
+        """Set nothing: there is no IP header."""
+
     def send(self, datagram: bytes) -> None:
         """Write down an answer, with its time."""
         self.port.sent.append((self.port.clock.seconds(), datagram, self.source))

@@ -1,0 +1,150 @@
+"""
+The packets of STAMP (RFC 8762, section 4) and of TWAMP Light (RFC 5357, sections 4.1.2 and 4.2.1).
+
+Times are in nanoseconds since 1970. PTPv2 timestamps count them as they are, in UTC: a host knows
+no TAI (RFC 8186, section 2.3).
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from math import ceil, log2
+from typing import NamedTuple
+
+from socketd.common.system_clock import ClockState
+from socketd.protocols.clock.ntp import ERROR_GROWTH, MAX_DISPERSION, Instant, wide_timestamp
+
+#: The base packets without and with authentication, in bytes; the same in both directions.
+OPEN_LENGTH = 44
+AUTHENTICATED_LENGTH = 112
+
+#: The packet of a TWAMP Light sender without padding, and its answer.
+LIGHT_LENGTH = 14
+LIGHT_ANSWER_LENGTH = 41
+
+#: The HMAC is SHA-256, cut to so many bytes (RFC 8762, section 4.4).
+HMAC_LENGTH = 16
+
+#: The TTL of an answer to a packet whose TTL is not known (RFC 5357, section 4.2.1).
+UNKNOWN_TTL = 255
+
+#: The fields of an Error Estimate (RFC 4656, section 4.1.2; Z is of RFC 8186, section 2.3).
+SYNCHRONISED = 0x8000
+PTP = 0x4000
+MAX_MULTIPLIER = 255
+
+_SECOND = 10**9
+_MASK = (1 << 64) - 1
+
+# Sequence number, timestamp, error estimate, SSID (RFC 8972, section 3).
+_OPEN = struct.Struct("!I8s2sH")
+_AUTHENTICATED = struct.Struct("!I12x8s2sH")
+# The same, then the receive timestamp, the sender's three, and its TTL.
+_OPEN_ANSWER = struct.Struct("!IQHHQI8s2s2xB3x")
+_AUTHENTICATED_ANSWER = struct.Struct("!I12xQHH4xQ8xI12x8s2s6xB15x")
+
+
+class Request(NamedTuple):
+    """What a sender's packet says; timestamp and error estimate are answered as they came."""
+
+    sequence: int
+    timestamp: bytes
+    error: bytes
+    ssid: int
+
+
+class Answer(NamedTuple):
+    """
+    What a reflector's packet says.
+
+    @ivar sent: T3, as on the wire.
+    @ivar received: T2, as on the wire.
+    @ivar request: what the sender said.
+    @ivar ttl: that of the sender's packet on arrival.
+    """
+
+    sequence: int
+    sent: int
+    error: int
+    ssid: int
+    received: int
+    request: Request
+    ttl: int
+
+
+def parse_open(packet: bytes) -> Request:
+    """Read the packet of a sender, which may end behind the error estimate (TWAMP Light)."""
+    return Request(*_OPEN.unpack(packet[: _OPEN.size].ljust(_OPEN.size, b"\0")))
+
+
+def parse_authenticated(packet: bytes) -> Request:
+    """Read the packet of a sender, whose HMAC L{is_authentic} has checked."""
+    return Request(*_AUTHENTICATED.unpack_from(packet))
+
+
+def write_open(answer: Answer) -> bytes:
+    """Encode an answer of L{OPEN_LENGTH}."""
+    sequence, sent, error, ssid, received, request, ttl = answer
+    return _OPEN_ANSWER.pack(sequence, sent, error, ssid, received, *request[:3], ttl)
+
+
+def write_authenticated(answer: Answer, key: bytes) -> bytes:
+    """Encode an answer of L{AUTHENTICATED_LENGTH}."""
+    sequence, sent, error, ssid, received, request, ttl = answer
+    covered = _AUTHENTICATED_ANSWER.pack(
+        sequence, sent, error, ssid, received, *request[:3], ttl
+    )
+    return covered + digest(key, covered)
+
+
+def digest(key: bytes, covered: bytes) -> bytes:
+    """Compute an HMAC (RFC 8762, section 4.4)."""
+    return hmac.digest(key, covered, "sha256")[:HMAC_LENGTH]
+
+
+def is_authentic(packet: bytes, key: bytes) -> bool:
+    """Check the HMAC of a packet of L{AUTHENTICATED_LENGTH} or more."""
+    at = AUTHENTICATED_LENGTH - HMAC_LENGTH
+    return hmac.compare_digest(packet[at:AUTHENTICATED_LENGTH], digest(key, packet[:at]))
+
+
+def timestamps(received: Instant, sent: Instant, ptp: bool) -> tuple[int, int]:
+    """
+    Encode T2 and T3, which are never equal.
+
+    If the clock was set back between them, T2 is no longer valid, and becomes T3.
+    """
+    write = ptp_timestamp if ptp else wide_timestamp
+    first = write(min(received, sent))
+    last = max(write(sent), first + 1)
+    return first & _MASK, last & _MASK
+
+
+def ptp_timestamp(when: Instant) -> int:
+    """Encode a truncated PTPv2 timestamp: 32 bits of seconds, and 32 of nanoseconds."""
+    seconds, nanoseconds = divmod(when, _SECOND)
+    return seconds << 32 | nanoseconds
+
+
+def error_estimate(state: ClockState, now: float, ptp: bool) -> int:
+    """
+    Encode how far off the clock is at most, by the kernel's own state.
+
+    @param now: seconds since 1970.
+    """
+    is_good = state.synchronised and not state.stepped
+    error = MAX_DISPERSION
+    if is_good:
+        age = max(0.0, now - state.read_at) if state.read_at else 0.0
+        error = state.max_error + 2.0**state.precision + ERROR_GROWTH * age
+    return (SYNCHRONISED if is_good else 0) | (PTP if ptp else 0) | _scaled(error)
+
+
+def _scaled(error: float) -> int:
+    """
+    Encode seconds as C{multiplier * 2**(scale - 32)}, rounded up; a multiplier of 0 is invalid.
+    """
+    units = min(max(error, 0.0), MAX_DISPERSION) * 2.0**32
+    scale = max(0, ceil(log2(units / MAX_MULTIPLIER))) if units else 0
+    return scale << 8 | max(1, ceil(units / 2.0**scale))

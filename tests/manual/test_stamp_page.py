@@ -1,0 +1,48 @@
+"""Tests of docs/STAMP.md against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.protocols.measure.sequence import WINDOW
+from socketd.protocols.measure.stamp import CLASSES, RESULTS
+from socketd.protocols.measure.stamp_sessions import EXPIRY, MAX_SESSIONS
+from socketd.protocols.measure.stamp_tlv import MAX_TLVS
+from tests.support.source_tree import ROOT
+
+PAGE = (ROOT / "docs" / "STAMP.md").read_text()
+
+
+class StampPageTests(SynchronousTestCase):
+    """docs/STAMP.md holds."""
+
+    def test_clauses(self) -> None:
+        """Each test that stands beside a clause is there."""
+        rows = PAGE.partition("| clause | kept | test |\n|---|---|---|\n")[2].splitlines()
+        self.assertGreaterEqual(len(rows), 40)
+        for row in rows:
+            clause, kept, tests = row.strip("| ").split(" | ")
+            self.assertTrue(kept.startswith(("yes", "no", "in part", "zero")), clause)
+            for file, case, method in re.findall(r"`(\S+) (\w+)\.(\w+)`", tests):
+                path = Path("tests/protocols/measure") / file if "/" not in file else Path(file)
+                source = (ROOT / path).read_text().partition(f"class {case}(")[2]
+                self.assertIn(f"    def {method}(self)", source.partition("\nclass ")[0], row)
+            self.assertTrue("`" in tests or kept.startswith("no"), clause)
+
+    def test_counted(self) -> None:
+        """It has all results and classes, in their order."""
+        chapter = PAGE.partition("## Counted\n")[2].partition("\n## ")[0]
+        self.assertEqual(tuple(re.findall(r"^\| `(\w+)` \|", chapter, re.MULTILINE)), RESULTS)
+        for name in CLASSES:
+            self.assertIn(f"`{name}`", chapter.partition("|")[0])
+
+    def test_numbers(self) -> None:
+        """The bounds that it names are those of the code."""
+        for text in (
+            f"after {EXPIRY:.0f} s without", f"There are {MAX_SESSIONS} of a listener",
+            f"of the last {WINDOW}.", f"behind {MAX_TLVS} TLVs",
+        ):  # fmt: skip
+            self.assertIn(text, PAGE)

@@ -1,0 +1,143 @@
+"""Tests for L{socketd.protocols.measure.stamp_packet}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.common.system_clock import ClockState
+from socketd.protocols.measure.stamp_packet import (
+    MAX_MULTIPLIER,
+    PTP,
+    SYNCHRONISED,
+    Answer,
+    Request,
+    error_estimate,
+    is_authentic,
+    parse_authenticated,
+    parse_open,
+    timestamps,
+    write_authenticated,
+    write_open,
+)
+from tests.protocols.measure import stamp_wire as wire
+
+#: A moment in 2026, and the seconds from 1900 to 1970.
+NOW = 1_780_000_000
+EPOCH = 2_208_988_800
+
+KEY = b"0123456789abcdef"
+
+#: Packets that scapy's contrib.stamp has in its own tests.
+SCAPY_SENDER = bytes.fromhex("00001234 000004d2915b573e 9234 054d") + bytes(28)
+SCAPY_REFLECTOR = bytes.fromhex(
+    "00001234 000004d2915b573e 9234 054d 000010e1e0624dd2 00004321 0000085fa8a0902d 2143 0000"
+    "6f 000000"
+)
+
+
+class FormatTests(SynchronousTestCase):
+    """The packets are those of the figures."""
+
+    def test_scapy(self) -> None:
+        """The packets of another implementation are read and written."""
+        found = parse_open(SCAPY_SENDER)
+        self.assertEqual((found.sequence, found.ssid), (0x1234, 0x54D))
+        self.assertEqual(found.timestamp.hex() + found.error.hex(), "000004d2915b573e9234")
+        sender = Request(0x4321, bytes.fromhex("0000085fa8a0902d"), bytes.fromhex("2143"), 0)
+        received, sent = 0x10E1E0624DD2, 0x4D2915B573E
+        answer = Answer(0x1234, sent, 0x9234, 0x54D, received, sender, 0x6F)
+        self.assertEqual(write_open(answer), SCAPY_REFLECTOR)
+
+    def check(self, fields: wire.Fields, found: bytes) -> None:
+        """See that each field has its place, and all else is zero."""
+        expected = {
+            "sequence": 1, "timestamp": 2, "error": 3, "ssid": 4, "received": 5,
+            "sender_sequence": 6, "sender_timestamp": 0x0102030405060708, "sender_error": 0x1122,
+            "ttl": 9,
+        }  # fmt: skip
+        self.assertEqual(wire.read(fields, found), expected)
+        self.assertEqual(set(wire.must_be_zero(fields, found)), {0})
+
+    def test_places(self) -> None:
+        """Each field of both answers is where the figures have it."""
+        sender = Request(6, bytes(range(1, 9)), b"\x11\x22", 0)
+        answer = Answer(1, 2, 3, 4, 5, sender, 9)
+        self.check(wire.REFLECTOR, write_open(answer))
+        found = write_authenticated(answer, KEY)
+        self.check(wire.AUTHENTICATED_REFLECTOR, found[:96])
+        self.assertEqual(found[96:], wire.mac(KEY, found[:96]))
+
+    def test_authenticated(self) -> None:
+        """A packet with authentication is read; each bit in front of the HMAC is covered."""
+        packet = wire.signed(KEY, sequence=7, timestamp=8, error=9, ssid=10)
+        found = parse_authenticated(packet)
+        expected = Request(7, (8).to_bytes(8, "big"), (9).to_bytes(2, "big"), 10)
+        self.assertEqual(found, expected)
+        self.assertTrue(is_authentic(packet + b"behind", KEY))
+        self.assertFalse(is_authentic(packet, KEY + b"x"))
+        for at in range(len(packet)):
+            forged = bytearray(packet)
+            forged[at] ^= 1
+            self.assertFalse(is_authentic(bytes(forged), KEY), at)
+
+    def test_light(self) -> None:
+        """What TWAMP Light leaves out is zero."""
+        for length in (14, 15, 16, 43):
+            self.assertEqual(parse_open(SCAPY_SENDER[:length]).sequence, 0x1234)
+        self.assertEqual(parse_open(SCAPY_SENDER[:14]).ssid, 0)
+
+
+class TimeTests(SynchronousTestCase):
+    """Tests for L{timestamps}."""
+
+    def test_formats(self) -> None:
+        """NTP counts from 1900 in parts of 2**-32, PTP from 1970 in nanoseconds."""
+        received, sent = NOW * 10**9 + 500_000_000, NOW * 10**9 + 750_000_000
+        expected = (NOW + EPOCH) << 32 | 1 << 31, (NOW + EPOCH) << 32 | 3 << 30
+        self.assertEqual(timestamps(received, sent, False), expected)
+        expected = NOW << 32 | 500_000_000, NOW << 32 | 750_000_000
+        self.assertEqual(timestamps(received, sent, True), expected)
+
+    def test_never_equal(self) -> None:
+        """T3 is after T2, also with a coarse clock, and with one that was set back."""
+        for ptp in (False, True):
+            for sent in (NOW * 10**9, NOW * 10**9 - 1, (NOW - 5) * 10**9):
+                first, last = timestamps(NOW * 10**9, sent, ptp)
+                self.assertEqual(last, first + 1)
+
+    def test_eras(self) -> None:
+        """The seconds begin anew in 2036 with NTP, and in 2106 with PTP."""
+        for ptp, wrap in ((False, (1 << 32) - EPOCH), (True, 1 << 32)):
+            first, last = timestamps(wrap * 10**9 - 1, wrap * 10**9, ptp)
+            self.assertEqual((first >> 32, last), ((1 << 32) - 1, 0))
+
+
+class ErrorTests(SynchronousTestCase):
+    """Tests for L{error_estimate}."""
+
+    def bound(self, estimate: int) -> float:
+        """Compute the seconds that an estimate stands for (RFC 4656, section 4.1.2)."""
+        multiplier = estimate & 0xFF
+        self.assertGreater(multiplier, 0)
+        return float(multiplier * 2.0 ** ((estimate >> 8 & 0x3F) - 32))
+
+    def test_synchronised(self) -> None:
+        """The estimate is above the kernel's bound, by less than two of its steps."""
+        for error in (1e-9, 1e-6, 0.0005, 0.0123, 0.1, 1.0, 15.9):
+            state = ClockState(synchronised=True, max_error=error, precision=-30, read_at=NOW)
+            found = error_estimate(state, NOW, False)
+            self.assertEqual(found & (SYNCHRONISED | PTP), SYNCHRONISED)
+            self.assertGreaterEqual(self.bound(found), error)
+            self.assertLess(self.bound(found), (error + 1e-9) * (1 + 2 / MAX_MULTIPLIER) + 1e-9)
+
+    def test_grows(self) -> None:
+        """It grows with the time since the kernel was asked, as the kernel's does."""
+        state = ClockState(synchronised=True, max_error=0.0, precision=-30, read_at=NOW)
+        self.assertAlmostEqual(self.bound(error_estimate(state, NOW + 10, False)), 0.005, 4)
+
+    def test_unsynchronised(self) -> None:
+        """A clock that nothing keeps, or that was set just now, has no S, and the worst bound."""
+        for state in (ClockState(), ClockState(synchronised=True, max_error=0.1, stepped=True)):
+            found = error_estimate(state, NOW, True)
+            self.assertEqual(found & (SYNCHRONISED | PTP), PTP)
+            self.assertEqual(self.bound(found), 16.0)
