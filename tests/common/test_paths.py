@@ -10,7 +10,12 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common import paths
-from socketd.common.paths import find_config, make_private, runtime_directory
+from socketd.common.paths import (
+    find_config,
+    make_private,
+    runtime_directory,
+    state_directory,
+)
 
 
 class FindConfigTests(SynchronousTestCase):
@@ -53,6 +58,20 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         empty = {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": ""}
         self.assertEqual(runtime_directory(empty, 7), "/tmp/socketd-7")
         self.assertEqual(runtime_directory({}, 7), "/tmp/socketd-7")
+
+
+class StateDirectoryTests(SynchronousTestCase):
+    """Tests for L{state_directory}."""
+
+    def test_choice(self) -> None:
+        """systemd's directory (the first of them), else the user's, at its usual place too."""
+        systemd = {"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "XDG_STATE_HOME": "/home/me/state"}
+        self.assertEqual(state_directory(systemd), "/var/lib/a")
+        user = {"XDG_STATE_HOME": "/home/me/state"}
+        self.assertEqual(state_directory(user), "/home/me/state/socketd")
+        home = os.path.expanduser("~")
+        for empty in ({}, {"STATE_DIRECTORY": "", "XDG_STATE_HOME": ""}):
+            self.assertEqual(state_directory(empty), f"{home}/.local/state/socketd")
 
 
 class MakePrivateTests(SynchronousTestCase):

@@ -18,6 +18,7 @@ from socketd.protocols.registry import installed
 from tests.fuzz.faulty_datagrams import CHOICES
 from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options
+from tests.protocols.clock.nts_client import END, USUAL, ef, record
 from tests.protocols.measure.stamp_wire import tlv
 from tests.protocols.web.autobahn import deflate
 from tests.protocols.web.frames import frame
@@ -546,6 +547,17 @@ _browsing = st.builds(
     ),
 )
 
+# Network Time Security
+
+_record_kinds = st.sampled_from([0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 99, 1024])
+_record_bodies = st.sampled_from([b"", b"\0", b"\0\0", b"\0\x0f", b"\0\x1e\0\x0f", b"a.example"])
+_nts_records = st.builds(record, _record_kinds, _record_bodies | st.binary(max_size=9))
+_nts_requests = st.lists(_nts_records | st.sampled_from([USUAL, USUAL[:12], END]), max_size=8)
+_field_kinds = st.sampled_from([0x0104, 0x0204, 0x0304, 0x0404, 0x7777])
+_field_sizes = st.sampled_from([0, 8, 12, 28, 32, 36, 96, 100, 104])
+_nts_fields = st.builds(lambda kind, size: ef(kind, bytes(size)), _field_kinds, _field_sizes)
+_nts_fields |= st.binary(max_size=12)
+
 #: What each target is given, besides anything at all.
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
@@ -565,6 +577,11 @@ SHAPES: dict[str, Bytes] = {
         st.sampled_from([14, 43, 44, 112]),
         st.lists(_tlvs, max_size=6),
     ),
+    "nts_ke": _nts_requests.map(b"".join),
+    "nts": st.tuples(
+        st.integers(0, 255).map(lambda number: bytes([number])),
+        st.lists(_nts_fields, max_size=6).map(b"".join),
+    ).map(b"".join),
     "proxy": headers,
     "escaped": st.binary(max_size=600) | st.text(max_size=400).map(
         lambda text: text.encode("utf-8", "surrogatepass")

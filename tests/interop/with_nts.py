@@ -1,7 +1,8 @@
-"""The clients of Network Time Security: chronyd and OpenSSL's own."""
+"""The clients of Network Time Security: chronyd, ntpsec's ntpd, and OpenSSL's own."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ from socketd.protocols.clock.nts_keys import ROTATION
 from tests.interop.client_case import GUARDED, InteropCase
 from tests.protocols.clock.nts_client import USUAL, read_records
 from tests.support.certificates import authority, issued, write_private
-from tests.support.needs import locate
+from tests.support.needs import locate, missing
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.ports import free_port
 from tests.support.processes import Daemon
@@ -40,6 +41,15 @@ chronyd -x -d -U -u root
 'server 127.0.0.1 nts ntsport {ke} iburst minpoll 0 maxpoll 0'
 'ntstrustedcerts {directory}/ca.pem' 'bindcmdaddress {directory}/chronyd.sock' 'cmdport 0'
 'pidfile {directory}/chronyd.pid'
+"""
+
+#: The same for ntpd, which writes a line for each answer that it takes.
+NTP_CONF = """
+server 127.0.0.1:{ke} nts ca {directory}/ca.pem iburst minpoll 3 maxpoll 3
+interface ignore all
+interface listen 127.0.0.1
+statsdir {directory}/
+filegen peerstats file peerstats type none enable
 """
 
 #: What chronyc tells of a server: key id, type, length, ..., NAKs, cookies, their length.
@@ -172,3 +182,50 @@ class NtsClientTests(InteropCase):
                 ran = self.openssl(*options)
                 self.assertIn(b"alert", ran.stderr, options)
                 self.assertNotEqual(ran.returncode, 0)
+
+    def unpack_ntpsec(self) -> Path:
+        """
+        Unpack ntpsec, which Debian does not install beside chrony.
+
+        @return: the directory with its files.
+        """
+        at: dict[str, Any] = {"cwd": self.directory, "capture_output": True, "text": True}
+        ran = subprocess.run([locate("apt-get"), "download", "ntpsec"], timeout=DEADLINE, **at)
+        packages = [*map(str, self.directory.glob("ntpsec_*.deb"))]
+        if ran.returncode or not packages:
+            raise missing("ntpsec", f"apt-get download ntpsec fails: {ran.stderr.strip()}")
+        subprocess.run(["dpkg", "-x", *packages, "ntpsec"], check=True, timeout=DEADLINE, **at)
+        return self.directory / "ntpsec"
+
+    def test_ntpd(self) -> None:
+        """
+        ntpsec's ntpd gets keys once, and takes answers, which it does for their proof only; also
+        from a daemon that was started again.
+        """
+        if os.geteuid():
+            raise missing("root", "ntpd asks from port 123")
+        configuration = self.write("ntp.conf", NTP_CONF.format(**self.places))
+        command = [*GUARDED, str(self.unpack_ntpsec() / "usr/sbin/ntpd"), "-n"]
+        command += ["-c", str(configuration), "-l", str(self.directory / "ntpd.log")]
+        arguments: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
+        first = self.serve_nts()
+        with Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=STDOUT, **arguments) as process:
+            try:
+                self.wait_for_ntpd(1)
+                first.stop()
+                self.serve_nts()
+                self.wait_for_ntpd(self.taken() + 2)
+            finally:
+                process.terminate()
+        log = (self.directory / "ntpd.log").read_text()
+        self.assertEqual(log.count("Got 8 cookies, length 100, aead=15."), 1)
+
+    def taken(self) -> int:
+        """Count the answers that ntpd has taken."""
+        file = self.directory / "peerstats"
+        return file.read_text().count(" 127.0.0.1 ") if file.exists() else 0
+
+    def wait_for_ntpd(self, count: int) -> None:
+        """Wait until ntpd has taken so many answers."""
+        log = self.directory / "ntpd.log"
+        wait_until(lambda: self.taken() >= count, log.read_text, timeout=6 * DEADLINE)

@@ -15,6 +15,9 @@ from typing import Any
 
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
+from socketd.protocols.clock.nts_keys import KeyRing
+from tests.protocols.clock.nts_client import TO_CLIENT, TO_SERVER, Client
+from tests.support.certificates import issued, write_private
 from tests.support.forging import Forger, PacketCapture, queues
 from tests.support.namespaces import Namespace
 from tests.support.networks import NetworkCase
@@ -49,13 +52,22 @@ MAX_TABLES = 12 * MIB
 #: Every protocol that answers datagrams, at its port, and which answers are longer.
 SWEEP_PORTS = {
     "echo": 7, "discard": 9, "daytime": 13, "qotd": 17, "chargen": 19, "time": 37, "ntp": 123,
-    "upper": 1007, "reply": 1008,
+    "upper": 1007, "reply": 1008, "nts": 1123,
 }  # fmt: skip
 SWEEP_MORE = {
     "qotd": "texts = {directory}/quotes",
     "reply": "reply = I am a server",
     "ntp": "assume_synchronised = yes",
+    "nts": "protocol = ntp\nassume_synchronised = yes\nnts = nts-ke",
 }
+
+#: The service whose cookies are taken, with keys that the test knows.
+NTS_KE = """
+[nts-ke]
+listen = tls:0:interface=127.0.0.1
+tls_certificate = {directory}/server.pem
+keys = {directory}/nts.keys
+"""
 FLOORS = Counter({SWEEP_PORTS["time"]: 4})
 
 #: A profile in which everything happens to datagrams, each answer twice if it may be.
@@ -143,20 +155,34 @@ class SweepTests(NetworkCase):
         self.answers: Counter[int] = Counter()
         self.sent: Counter[tuple[Sender, int]] = Counter()
         self.twice = 0
+        self.ring = KeyRing.make(time.time())
+        self.nts_requests: dict[int, bytes] = {}
         self.too_long: list[tuple[int, int, int]] = []
 
     def ini(self, defaults: str) -> str:
         """Write a configuration in which loopback has no exemption."""
+        made = issued("localhost")
+        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
+        write_private(str(self.directory / "nts.keys"), self.ring.encode())
         self.write("quotes", "Brevity is the soul of wit.\n%\nNo.\n%\nKnow thyself.\n")
         parts = [f"[defaults]\nguard_loopback = yes\n{defaults}\n"]
         for name, port in SWEEP_PORTS.items():
             more = SWEEP_MORE.get(name, "").format(directory=self.directory)
             parts.append(f"[{name}]\nlisten = udp:{port}:interface=127.0.0.1\n{more}\n")
-        return "".join(parts)
+        return "".join([*parts, NTS_KE.format(directory=self.directory)])
 
     def length(self, sender: Sender) -> int:
         """Say how long the datagrams of a sender are; so an answer tells what was asked."""
         return (int.from_bytes(sender[0][1:], "big") * 31 + sender[1]) % (LONGEST + 1)
+
+    def nts_request(self, length: int) -> bytes:
+        """Write a request of NTS, with as many placeholders as fit; every other one is good."""
+        if length not in self.nts_requests:
+            cookie = self.ring.seal(TO_SERVER, TO_CLIENT) if length & 4 else bytes(100)
+            client, room = Client(cookie), length - len(Client(cookie).request())
+            found = client.request(placeholders=room // 104) if room >= 0 else b""
+            self.nts_requests[length] = found and found + bytes(length - len(found))
+        return self.nts_requests[length]
 
     def sender(self, number: int) -> Sender:
         """Make up a sender: each port comes as often as any other, from 0 on."""
@@ -176,6 +202,8 @@ class SweepTests(NetworkCase):
             data = self.noise[start : start + self.length(sender)]
             if port == SWEEP_PORTS["ntp"] and number & 1:
                 data = b"\x23" + data[1:48].ljust(47) if len(data) >= 48 else data
+            elif port == SWEEP_PORTS["nts"] and number & 1:
+                data = self.nts_request(len(data)) or data
             self.asked[port] += 1
             self.forge.send(sender, (target, port), data)
             if number % BURST == 0:

@@ -258,6 +258,16 @@ class PlaceTests(UnitCase):
         )
         self.assertEqual(unit["ReadWritePaths"], ["/srv/b", '"/srv/my control"'])
 
+    def test_state(self) -> None:
+        """Files that the daemon writes are in its state directory, or where it may write then."""
+        text = "[nts-ke]\nlisten = tls:4460\ntls_certificate = /etc/c.pem\n"
+        unit = self.unit(text)
+        self.assertEqual(unit["StateDirectory"], ["socketd"])
+        self.assertEqual(unit["StateDirectoryMode"], ["0700"])
+        self.assertNotIn("ReadWritePaths", unit)
+        unit = self.unit(f"{text}keys = /srv/keys/nts.keys\n")
+        self.assertEqual(unit["ReadWritePaths"], ["/srv/keys"])
+
     def test_every_file(self) -> None:
         """Whatever option names a file, it can be read in a home and a temporary directory."""
         home, temporary = (Path(self.mktemp()).absolute() for _ in range(2))
@@ -290,7 +300,7 @@ class PlaceTests(UnitCase):
     def test_every_path_is_a_file_or_a_socket(self) -> None:
         """
         An option that speaks of a path names a file that is read or written, or is one of the
-        daemon's own sockets, or the path of an URL.
+        daemon's own sockets.
         """
         spoken = {
             name
@@ -300,7 +310,7 @@ class PlaceTests(UnitCase):
         }
         named = {option for _, option, _ in naming_files()}
         written = {n for group in groups() for n, o in declared(group).items() if o.type.writes}
-        self.assertEqual(spoken - named, {"control", "health", *written})
+        self.assertEqual(spoken - named, {"control", *written})
         text = "[socketd]\ncontrol = /a/c\nhttp = unix:/b/h\n[echo]\nlisten = unix:/c/e\n"
         self.assertEqual(set(loaded(text).own), {"control", "http"})
 

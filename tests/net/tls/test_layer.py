@@ -77,6 +77,8 @@ class ServingTests(LayerCase):
         self.assertIs(transport.getPeerCertificate(), None)
         self.assertEqual((transport.peer_names, transport.proxy), ((), None))
         self.assertEqual(transport.getHandle().get_protocol_version_name(), "TLSv1.3")
+        keys = {transport.export_keying_material(b"EXPORTER-any", 32, one) for one in (b"a", b"b")}
+        self.assertEqual([len(key) for key in keys], [32, 32])
         for enabled in (True, False):
             transport.setTcpKeepAlive(enabled)
             self.assertIs(transport.getTcpKeepAlive(), enabled)

@@ -1,0 +1,111 @@
+"""Network Time Security, from the real daemon to a client of the tests' own."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+
+from OpenSSL import SSL
+
+from tests.protocols.clock.nts_client import END, USUAL, Client, read_records
+from tests.support.certificates import issued, write_private
+from tests.support.polling import BUSY
+from tests.support.processes import Daemon, SystemCase
+
+INI = """
+[nts-ke]
+listen = tls:0:interface=127.0.0.1
+tls_certificate = {directory}/server.pem
+[ntp]
+listen = udp:0:interface=127.0.0.1
+assume_synchronised = yes
+nts = nts-ke
+"""
+
+LABEL = b"EXPORTER-network-time-security"
+
+
+class NtsTests(SystemCase):
+    """Tests for the way of a client: keys, then time, then the next cookie."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        made = issued("localhost")
+        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
+        self.keys = self.directory / "state" / "nts.keys"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return super().environment(STATE_DIRECTORY=str(self.keys.parent), **more)
+
+    def serve_nts(self) -> Daemon:
+        """Start a daemon; all have the same keys."""
+        return self.daemon(INI.format(directory=self.directory))
+
+    def establish(self, daemon: Daemon) -> Client:
+        """Get keys and cookies."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_alpn_protos([b"ntske/1"])
+        with socket.create_connection(daemon.address("nts-ke", "tls"), BUSY) as plain:
+            plain.setblocking(True)
+            secure = SSL.Connection(context, plain)
+            secure.set_connect_state()
+            secure.sendall(USUAL)
+            response = b""
+            while response[-len(END) :] != END:
+                response += secure.recv(4096)
+            # Behind the response TLS ends.
+            self.assertRaises(SSL.ZeroReturnError, secure.recv, 1)
+            # The contexts are those of RFC 8915, 5.1.
+            exported = [
+                secure.export_keying_material(LABEL, 32, bytes.fromhex(f"0000000f{role}"))
+                for role in ("00", "01")
+            ]
+        cookies = [body for kind, _, body in read_records(response) if kind == 5]
+        self.assertEqual([len(cookie) for cookie in cookies], [100] * 8)
+        return Client(cookies[0], *exported)
+
+    def ask(self, daemon: Daemon, client: Client) -> bytes:
+        """Ask the time, with a placeholder."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(BUSY)
+            request = client.request(placeholders=1)
+            asking.sendto(request, daemon.address("ntp", "udp"))
+            answer = asking.recv(65536)
+        self.assertLessEqual(len(answer), len(request))
+        return answer
+
+    def test_restart(self) -> None:
+        """
+        A cookie is good at the daemon that made it, after a restart and at another daemon with the
+        same file; once the file is gone it is refused.
+        """
+        with self.serve_nts() as daemon:
+            client = self.establish(daemon)
+            self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
+            with self.serve_nts() as beside:
+                self.assertEqual(len(client.cookies(self.ask(beside, client))), 2)
+                other = self.establish(beside)
+                self.assertEqual(len(other.cookies(self.ask(daemon, other))), 2)
+            daemon.stop()
+        self.assertEqual(stat.S_IMODE(self.keys.stat().st_mode), 0o600)
+        with self.serve_nts() as daemon:
+            self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
+            daemon.stop()
+        Path(self.keys).unlink()
+        with self.serve_nts() as daemon:
+            daemon.output.wait_for("made new NTS keys")
+            self.assertEqual(self.ask(daemon, client)[12:16], b"NTSN")
+            client = self.establish(daemon)
+            self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
+
+    def test_reload(self) -> None:
+        """A reload keeps the keys, also one that changes the service."""
+        with self.serve_nts() as daemon:
+            client = self.establish(daemon)
+            text = INI.format(directory=self.directory).replace("= yes", "= yes\nstratum = 3")
+            (self.directory / "socketd.ini").write_text(text)
+            daemon.signal(1)
+            daemon.output.wait_for("reloaded: .*stratum")
+            answer = self.ask(daemon, client)
+            self.assertEqual((answer[1], len(client.cookies(answer))), (3, 2))
