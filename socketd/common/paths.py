@@ -45,12 +45,13 @@ def runtime_directory(environ: Mapping[str, str], uid: int) -> str:
 def state_directory(environ: Mapping[str, str]) -> str:
     """
     Choose the directory for what outlives the daemon: systemd's C{$STATE_DIRECTORY}; else
-    C{socketd} in the user's C{$XDG_STATE_HOME}, C{~/.local/state} by default.
+    C{socketd} in the user's C{$XDG_STATE_HOME}, C{~/.local/state} by default, or in C{/var/lib} if
+    the user has no home.
     """
     if environ.get("STATE_DIRECTORY"):
         return environ["STATE_DIRECTORY"].split(":")[0]
     home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return f"{home}/socketd"
+    return f"{home if os.path.isabs(home) else '/var/lib'}/socketd"
 
 
 def make_private(directory: str) -> None:

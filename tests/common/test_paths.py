@@ -73,6 +73,11 @@ class StateDirectoryTests(SynchronousTestCase):
         for empty in ({}, {"STATE_DIRECTORY": "", "XDG_STATE_HOME": ""}):
             self.assertEqual(state_directory(empty), f"{home}/.local/state/socketd")
 
+    def test_no_home(self) -> None:
+        """A user without a home, as in a container, has that of the system."""
+        self.patch(os.path, "expanduser", lambda path: path)
+        self.assertEqual(state_directory({}), "/var/lib/socketd")
+
 
 class MakePrivateTests(SynchronousTestCase):
     """Tests for L{make_private}."""

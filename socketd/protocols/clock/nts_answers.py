@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from attrs import frozen
@@ -31,6 +32,11 @@ RESULTS = (ANSWERED, NAK, DISCARDED)
 
 #: The kiss code for a cookie or a tag that is not ours (section 5.7).
 KISS = b"NTSN"
+
+#: Ciphers of clients that are kept for their next request: making one costs as much as using it.
+KEPT_CIPHERS = 1024
+
+_cipher = lru_cache(KEPT_CIPHERS)(AESSIV)
 
 
 class _Opened(NamedTuple):
@@ -86,7 +92,7 @@ def _open(request: Request, ring: KeyRing) -> _Opened | None:
     if keys is None:
         return None
     try:
-        plain = AESSIV(keys[0]).decrypt(request.sealed, [request.associated, request.nonce])
+        plain = _cipher(keys[0]).decrypt(request.sealed, [request.associated, request.nonce])
         inner = list(fields_of(plain, 0, MIN_INNER))
     except (InvalidTag, FieldError):
         return None
@@ -111,7 +117,7 @@ def _sealed(
     """
     sealed_keys = opened.to_server, opened.to_client
     cookies = (field(Type.COOKIE, ring.seal(*sealed_keys)) for _ in range(opened.cookies))
-    plain, nonce, aead = b"".join(cookies), os.urandom(NONCE), AESSIV(opened.to_client)
+    plain, nonce, aead = b"".join(cookies), os.urandom(NONCE), _cipher(opened.to_client)
     head = header()
     if head is None:
         return None

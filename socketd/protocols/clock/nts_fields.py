@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-
-from attrs import frozen
+from typing import NamedTuple
 
 #: The shortest extension field, and the shortest within an encrypted one (bytes).
 MIN_FIELD, MIN_INNER = 16, 4
@@ -30,6 +29,8 @@ class Type(IntEnum):
     AUTHENTICATOR = 0x0404
 
 
+# Plain numbers compare faster than those of the enum.
+_KINDS = tuple(map(int, Type))
 _OF_NTS = (Type.COOKIE, Type.PLACEHOLDER, Type.AUTHENTICATOR)
 
 
@@ -37,8 +38,7 @@ class FieldError(Exception):
     """Extension fields that break a rule."""
 
 
-@frozen
-class Field:
+class Field(NamedTuple):
     """
     One extension field.
 
@@ -50,8 +50,7 @@ class Field:
     at: int
 
 
-@frozen
-class Request:
+class Request(NamedTuple):
     """
     The fields of a request that NTS protects.
 
@@ -107,7 +106,7 @@ def read_request(packet: bytes, start: int) -> Request | bytes:
         # A message authentication code of plain NTP, for example.
         return b""
     identifiers, cookies, placeholders, authenticators = (
-        [field for field in found if field.type == kind] for kind in Type
+        [field for field in found if field.type == kind] for kind in _KINDS
     )
     if not (cookies or placeholders or authenticators):
         return identifiers[0].body if len(identifiers) == 1 else b""
