@@ -22,8 +22,8 @@ TOP = Path(__file__).parent.parent.parent
 ALL_QUERIES = QUERIES + PORT_123_QUERIES
 PROTOCOLS = {service.name: service.protocol for service in SERVICES}
 
-#: What is spoken by the clients of C{with_http.py} and C{with_websocket.py}.
-WEB = {"http", "websocket"}
+#: What is spoken by the clients of C{with_http.py}, C{with_websocket.py} and C{with_nts.py}.
+ELSEWHERE = {"http", "websocket", "nts-ke"}
 
 
 def asked() -> set[tuple[str, str]]:
@@ -37,7 +37,8 @@ def served() -> set[tuple[str, str]]:
     text = (TOP / "README.md").read_text()
     table = text.partition("## What it serves")[2].partition("\n\n")[0]
     pairs = set()
-    for protocol, *columns in re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", table, re.MULTILINE):
+    row = r"^\| `([\w-]+)` \| (.*) \| (.*) \|$"
+    for protocol, *columns in re.findall(row, table, re.MULTILINE):
         for column, transports in zip(columns, (STREAMS, DATAGRAMS), strict=True):
             if column != "-":
                 pairs |= {(protocol, transport) for transport in transports}
@@ -50,9 +51,10 @@ class TableTests(SynchronousTestCase):
     def test_everything_served_is_asked(self) -> None:
         """
         Each protocol of README.md is asked over each transport that it has; but no client
-        speaks NTP over UNIX sockets, and those of HTTP are in files of their own.
+        speaks NTP over UNIX sockets, and those of HTTP and NTS are in files of their own.
         """
-        left = {(name, transport) for name, transport in served() - asked() if name not in WEB}
+        pairs = served() - asked()
+        left = {(name, transport) for name, transport in pairs if name not in ELSEWHERE}
         self.assertEqual(left, {("ntp", "unixgram")})
 
     def test_nothing_else_is_asked(self) -> None:
