@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
+from zope.interface import Interface
 
 from socketd.common.counters import Counters
 from socketd.common.events import Event
@@ -31,6 +32,16 @@ def udp_amplify_option() -> Any:
         0,
         "Answer a datagram with up to so many bytes however short it is.",
     )
+
+
+class IDrainable(Interface):
+    """A protocol that ends its connection by itself when the daemon stops."""
+
+    def drain() -> None:
+        """
+        Finish what has begun, and close; C{drain_timeout} bounds it. It is called once, on a
+        connection that is open.
+        """
 
 
 class ServiceRecord(Protocol):

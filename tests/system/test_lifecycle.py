@@ -6,11 +6,14 @@ import fcntl
 import os
 import signal
 import socket
+import struct
 import termios
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from tests.protocols.web.client import request, responses
+from tests.protocols.web.frames import CLOSE, HANDSHAKE, frame
 from tests.support.polling import DEADLINE, repeating
 from tests.support.ports import free_port
 from tests.support.processes import Daemon, SystemCase
@@ -22,6 +25,12 @@ drain_timeout = {drain}
 [echo]
 listen = tcp:0:interface=127.0.0.1
 log_connections = no
+"""
+
+WEB = """
+[web]
+protocol = http
+listen = tcp:0:interface=127.0.0.1
 """
 
 
@@ -188,6 +197,22 @@ class StopTests(SystemCase):
                 sock.sendall(b"last words")
                 daemon.ask_to_stop()
                 self.assertEqual(read_to_end(sock), b"last words")
+
+    def test_web(self) -> None:
+        """An HTTP answer that is being made is finished, and WebSocket closed with 1001."""
+        with self.daemon(WEB) as daemon:
+            with daemon.connect("web") as asking, daemon.connect("web") as talking:
+                talking.sendall(request("/", "GET", None, **HANDSHAKE))
+                self.assertIn(b" 101 ", talking.recv(1000))
+                asking.sendall(request("/status/204") + request("/delay/1"))
+                self.assertIn(b" 204 ", asking.recv(1000))
+                daemon.ask_to_stop()
+                going_away = frame(CLOSE, struct.pack("!H", 1001), key=None)
+                self.assertEqual(read_to_end(talking), going_away)
+                (response,) = responses(read_to_end(asking))
+                found = response.json["path"], response.headers["Connection"]
+                self.assertEqual(found, ("/delay/1", "close"))
+            self.assertEqual(daemon.wait(), 0)
 
     def test_drain_timeout(self) -> None:
         """A peer that does not take what it is owed is reset when the time is over."""

@@ -45,11 +45,13 @@ from socketd.net.stream.states import (
     LINGERING,
     LOST,
     NEW,
+    OPEN,
     READ_ENDING,
     READ_OPEN,
     SHUT_DOWN,
 )
 from socketd.net.timer_wheel import NOWHERE
+from socketd.protocols.spec import IDrainable
 from socketd.settings.faults.profile import PROTOCOL
 
 _ENDS: dict[type[BaseException] | None, str] = {
@@ -268,9 +270,14 @@ class StreamConnection(ReadSide):
             self._linger()
             return
         self._shut_down()
-        protocol = self.protocol if self.app_transport is None else self.app_transport.protocol
+        protocol = self._protocol_behind
         if IHalfCloseableProtocol.providedBy(protocol):
             self._call(protocol.writeConnectionLost)
+
+    @property
+    def _protocol_behind(self) -> Any:
+        """The protocol behind TLS, or that of the connection."""
+        return self.protocol if self.app_transport is None else self.app_transport.protocol
 
     def _shut_down(self) -> bool:
         self.happens(SHUT_DOWN)
@@ -319,10 +326,16 @@ class StreamConnection(ReadSide):
         return self._peer_family, self._peer
 
     def drain_and_close(self) -> None:
-        """Serve data that has already arrived, then close."""
+        """Serve data that has already arrived, then close, or let the protocol do so."""
         if self._reading:
             self.doRead()
-        self.close()
+        self.change_fault(None)
+        protocol = self._protocol_behind
+        # A profile that has cut the output stays, and no answer would be sent.
+        if self.state.phase == OPEN and self._fault is None and IDrainable.providedBy(protocol):
+            self._call(protocol.drain)
+        else:
+            self.close()
 
     def reapply_policy(self, slot: Slot | None, reason: str | None) -> None:
         """

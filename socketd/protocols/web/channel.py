@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from socketd.common.events import REQUEST
 from socketd.common.text import escaped
-from socketd.protocols.spec import ProtocolContext
+from socketd.protocols.spec import IDrainable, ProtocolContext
 from socketd.protocols.web.answers import TEXT, Answer, BadRequest, phrase
 from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.exchange import Exchange
@@ -30,7 +30,7 @@ MAX_AHEAD = 16 * 1024
 _HEAD_END = re.compile(rb"\n\r?\n")
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IDrainable)
 class Channel(http.HTTPChannel):
     """
     One connection.
@@ -52,6 +52,7 @@ class Channel(http.HTTPChannel):
         self.totalHeadersSize, self.maxHeaders = options.max_header, MAX_HEADERS
         self._line = self._rest = b""
         self._busy = self._answering = self._full = self._held = self._ended = False
+        self._drains = False
         self._turn = 0
         self._bad = False
         self._next: IDelayedCall | None = None
@@ -73,6 +74,12 @@ class Channel(http.HTTPChannel):
 
     def writeConnectionLost(self) -> None:
         """No-op: this protocol never half-closes."""
+
+    def drain(self) -> None:
+        """Finish the answer that is being made, or whose request is being read, and close."""
+        self._drains, self.persistent = True, False
+        if self.line_mode and not self._answering:
+            self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._bad = True
@@ -238,7 +245,7 @@ class Channel(http.HTTPChannel):
         self._successor = successor
         self.persistent = True
 
-    def _hand_over(self, successor: IProtocol) -> None:
+    def _hand_over(self, successor: Any) -> None:
         rest, self._rest = self._rest, b""
         # From here on this channel is told nothing, not even of the end.
         self._bad = True
@@ -248,6 +255,8 @@ class Channel(http.HTTPChannel):
         successor.makeConnection(self.transport)
         if rest:
             successor.dataReceived(rest)
+        if self._drains:
+            successor.drain()
 
     def getPeer(self) -> Any:
         return self._both()[0]

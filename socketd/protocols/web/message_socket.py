@@ -19,6 +19,9 @@ from wsproto.events import (
     TextMessage,
 )
 from wsproto.frame_protocol import CloseReason, Opcode
+from zope.interface import implementer
+
+from socketd.protocols.spec import IDrainable
 
 #: Frames of one connection that are served in one turn of the reactor (about 2 ms), so that others
 #: are served in turn.
@@ -35,6 +38,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x80 | opcode, 127, length) + payload
 
 
+@implementer(IDrainable)
 class MessageSocket(Protocol):
     """
     A connection that speaks WebSocket.
@@ -84,9 +88,11 @@ class MessageSocket(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closed = True
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._stop_working()
+
+    def drain(self) -> None:
+        """Close since the daemon goes away (RFC 6455, 7.4.1)."""
+        self.close(CloseReason.GOING_AWAY)
 
     def send_message(self, message: bytes | str) -> None:
         """Send a message in one frame; none after a close."""
@@ -105,6 +111,7 @@ class MessageSocket(Protocol):
             return
         self._send(CloseConnection(code, reason))
         self._closed = True
+        self._stop_working()
         if not self._busy:
             self.transport.loseConnection()
 
@@ -132,6 +139,11 @@ class MessageSocket(Protocol):
             self.transport.pauseProducing()
         elif was_waiting:
             self.transport.resumeProducing()
+
+    def _stop_working(self) -> None:
+        later, self._next = self._next, None
+        if later is not None:
+            later.cancel()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Message):

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import ITCPTransport, ITLSTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementedBy
+from zope.interface import implementedBy, implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.faults.connection_draw import ConnectionDraw
@@ -22,6 +22,7 @@ from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.read_side import RECEIVE_SIZE
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
+from socketd.protocols.spec import IDrainable
 from socketd.settings.faults.values import Latency, Slices
 from tests.net.faults.faulty_case import drawn
 from tests.support.fakes import (
@@ -405,6 +406,45 @@ class ProducerTests(ConnectionTestCase):
             self.assertEqual(read_all(peer), (expected, True))
             self.assertEqual(events[-1][1]["reason"], "closed")
             self.assertFalse(connection.connected)
+
+
+@implementer(IDrainable)
+class Drainable(Recorder):
+    """
+    A protocol that closes when it likes to.
+
+    @ivar drained: how often it was asked to.
+    """
+
+    drained = 0
+
+    def drain(self) -> None:
+        self.drained += 1
+
+
+class DrainTests(ConnectionTestCase):
+    """The daemon stops."""
+
+    def make_protocol(self) -> Any:
+        return Drainable()
+
+    def test_by_protocol(self) -> None:
+        """Who can drain gets what has come, and closes by itself; once."""
+        verifyClass(IDrainable, Drainable)
+        self.peer.send(b"last words")
+        self.connection.drain_and_close()
+        self.assertEqual((self.protocol.received, self.protocol.drained), (b"last words", 1))
+        self.reactor.wait(2 * CLOSE_GRACE)
+        self.assertFalse(self.connection.disconnecting)
+        self.connection.loseConnection()
+        self.connection.drain_and_close()
+        self.assertEqual(self.protocol.drained, 1)
+
+    def test_operator(self) -> None:
+        """An operator's close does not ask."""
+        self.connection.close()
+        self.assertTrue(self.connection.disconnecting)
+        self.assertEqual(self.protocol.drained, 0)
 
 
 class LeavingTests(ConnectionTestCase):

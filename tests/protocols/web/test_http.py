@@ -9,6 +9,7 @@ from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import REQUEST
+from socketd.protocols.spec import IDrainable
 from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.channel import BATCH, MAX_AHEAD, Channel
 from socketd.protocols.web.head import MAX_HEADERS
@@ -242,6 +243,56 @@ class ConnectionTests(WebCase):
     def test_no_log_of_twisted(self) -> None:
         """Twisted writes no line of its own for a request."""
         self.assertIsNone(self.connect().channel.factory)
+
+
+class DrainTests(WebCase):
+    """Tests for a daemon that stops."""
+
+    def test_idle(self) -> None:
+        """A connection on which no request waits for its answer is closed."""
+        for sent in (b"", request(), GET):
+            connection = self.connect()
+            connection.send(sent)
+            verifyObject(IDrainable, connection.channel)
+            connection.channel.drain()
+            self.assertTrue(connection.wire.disconnecting, sent)
+
+    def test_answering(self) -> None:
+        """An answer that is being made is finished, says that it is the last, and is."""
+        for target, length in (("/delay/2", 0), ("/drip?delay=1&duration=1&numbytes=4", 4)):
+            connection = self.connect()
+            connection.send(request(target) + request("/next"))
+            connection.channel.drain()
+            self.assertFalse(connection.wire.disconnecting)
+            self.clock.pump([0.25] * 8)
+            (response,) = connection.taken()
+            self.assertEqual(response.headers["Connection"], "close")
+            self.assertEqual(response.headers["Content-Length"], str(length or len(response.body)))
+            self.assertTrue(connection.wire.disconnecting)
+
+    def test_long(self) -> None:
+        """So is one that is on its way, while the peer reads it."""
+        connection = self.connect()
+        connection.channel.dataReceived(request("/bytes/300000"))
+        connection.channel.pauseProducing()
+        connection.channel.drain()
+        self.clock.advance(5)
+        self.assertFalse(connection.wire.disconnecting)
+        connection.channel.resumeProducing()
+        self.clock.pump([0] * 9)
+        (response,) = connection.taken()
+        self.assertEqual((len(response.body), connection.wire.disconnecting), (300_000, True))
+
+    def test_body(self) -> None:
+        """A request whose body is on its way is answered."""
+        connection = self.connect()
+        connection.send(request("/", "POST", b"abc")[:-1])
+        connection.channel.drain()
+        self.assertFalse(connection.wire.disconnecting)
+        connection.send(b"c")
+        (response,) = connection.taken()
+        self.assertEqual((response.json["body"], response.headers["Connection"]), ("abc", "close"))
+        self.assertTrue(connection.wire.disconnecting)
 
 
 class BadRequestTests(WebCase):

@@ -7,9 +7,11 @@ from typing import Any
 
 from wsproto.connection import SERVER
 from wsproto.connection import Connection as Protocol
+from zope.interface.verify import verifyObject
 
 from socketd.protocols.registry import installed
 from socketd.protocols.rules.options import parse_rules
+from socketd.protocols.spec import IDrainable
 from socketd.protocols.web.message_socket import BATCH, MessageSocket
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
@@ -175,6 +177,38 @@ class HandshakeTests(WebSocketCase):
             self.assertEqual(response.headers.get("Sec-WebSocket-Extensions"), agreed, offered)
             refused = self.open(fields=fields, deflate=False).response
             self.assertNotIn("Sec-WebSocket-Extensions", refused.headers)
+
+
+class DrainTests(WebSocketCase):
+    """Tests for a daemon that stops."""
+
+    def test_goes_away(self) -> None:
+        """It closes with 1001, once, also while frames still wait for their turn."""
+        for sent in (b"", frame(PING, b"") * (2 * BATCH)):
+            connection = self.open()
+            socket = connection.wire.protocol
+            verifyObject(IDrainable, socket)
+            socket.dataReceived(sent)
+            socket.drain()
+            socket.drain()
+            *_, last = found = connection.received()
+            self.assertEqual((last.opcode, code_of(last.payload)), (CLOSE, 1001))
+            self.assertEqual(len(found), 1 + (BATCH if sent else 0))
+            self.assertTrue(connection.wire.disconnecting)
+            self.clock.advance(SOON)
+            self.assertEqual(connection.received(), [])
+
+    def test_while_asking(self) -> None:
+        """A request for WebSocket whose body is on its way becomes one that goes away."""
+        connection = self.connect()
+        connection.send(request("/", "GET", b"abc", **HANDSHAKE)[:-1])
+        connection.channel.drain()
+        connection.send(b"c")
+        head, _, rest = connection.wire.taken().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 101 "))
+        (found,) = Frames().feed(rest)
+        self.assertEqual((found.opcode, code_of(found.payload)), (CLOSE, 1001))
+        self.assertTrue(connection.wire.disconnecting)
 
 
 class MessageTests(WebSocketCase):
