@@ -48,6 +48,7 @@ class Counters:
     @ivar nts_requests: NTP requests with extension fields of NTS, by result.
     @ivar nts_keys: changes of the keys of NTS cookies.
     @ivar bad_requests: HTTP requests that were not answered as asked, by reason.
+    @ivar ipsla: what C{ipsla} has opened and answered, and what it has not, by reason.
     @ivar numbered: datagrams with a number, by what the numbers show.
     @ivar probes: packets of measurements, by the class of their session and what became of them.
     """
@@ -74,6 +75,7 @@ class Counters:
     nts_requests: Counter[str] = field(factory=Counter)
     nts_keys: Counter[str] = field(factory=Counter)
     probes: Counter[tuple[str, str]] = field(factory=Counter)
+    ipsla: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""
@@ -96,6 +98,7 @@ class Counters:
             nts_requests=self.nts_requests.copy(),
             nts_keys=self.nts_keys.copy(),
             probes=self.probes.copy(),
+            ipsla=self.ipsla.copy(),
         )
         for connection in live:
             total.add(connection)

@@ -140,7 +140,7 @@ class Daemon(Service):
         drops = self._drops.update(
             (child.name, bound.sock)
             for child in self.services
-            for bound in child.bound
+            for bound in child.served
             if not bound.is_stream
         )
         return Snapshot(
@@ -180,7 +180,7 @@ class Daemon(Service):
     def listeners(self) -> Iterator[tuple[str, Bound]]:
         """List the bound listeners, each with the name of its service or option."""
         for child in self.services:
-            yield from ((child.name, bound) for bound in child.bound)
+            yield from ((child.name, bound) for bound in child.served)
         yield from ((own.option, own.bound) for own in self.own if own.bound is not None)
 
     def _enter(self, state: State, detail: str = "") -> None:

@@ -18,7 +18,7 @@ def switch(child: SocketService, profile: FaultProfile | None) -> None:
     """
     state = child.service_state
     state.faults = faults = None if profile is None else ServiceFaults(profile, child.name)
-    for bound in child.bound:
+    for bound in child.served:
         if bound.port is not None:
             bound.port.update_faults()
     if faults is None:

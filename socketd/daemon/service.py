@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from errno import EADDRNOTAVAIL, EMFILE
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import DatagramProtocol, Factory
 
 from socketd.access.bans import Bans
 from socketd.access.capacity import Capacity
@@ -63,6 +65,8 @@ class Shared:
     @ivar inherited: the sockets passed by systemd.
     @ivar datagram_ports: the ports of all datagram listeners: replying to a datagram from
         one of them could start an endless loop.
+    @ivar further_ports: those that protocols have opened beside their listeners; an opened port
+        is in it once for each address.
     """
 
     reactor: Any
@@ -75,6 +79,12 @@ class Shared:
     interfaces: Callable[[], LocalAddresses]
     inherited: Inherited = Inherited()
     datagram_ports: set[int] = field(factory=set)
+    further_ports: list[int] = field(factory=list)
+
+    def own_ports(self) -> Collection[int]:
+        """Return the ports of all datagram sockets of the daemon."""
+        further = self.further_ports
+        return self.datagram_ports.union(further) if further else self.datagram_ports
 
     def make_state(self, settings: model.ServiceSettings) -> ServiceState:
         """Make the state of a new service."""
@@ -124,11 +134,13 @@ class SocketService:
         self.skipped: list[Listener] = []
         self.context = context
         self._shared = shared
+        self._further: list[Bound] = []
         self._protocol_context = evolve(
             shared.context,
             service=settings.name,
             record=service_state,
             references=settings.references,
+            open_port=self._open_port,
         )
         self._reported: list[tuple[str, str]] = []
 
@@ -211,6 +223,7 @@ class SocketService:
         for one in bound:
             one.finish()
             one.close()
+        self._close_further()
 
     def unbind(self) -> None:
         """
@@ -219,12 +232,14 @@ class SocketService:
         """
         bound, self.bound = self.bound, []
         self.skipped.clear()
+        self._close_further()
         for one in bound:
             one.release() if one.listener.is_inherited else one.close()
 
     def detach(self) -> list[Bound]:
         """Stop serving, and return the listeners, still open, for the successor."""
         bound, self.bound = self.bound, []
+        self._close_further()
         for one in bound:
             one.release()
         return bound
@@ -241,15 +256,47 @@ class SocketService:
             speaker, stream_terms = wrap_factory(*layers)
             bound.serve(reactor, speaker, self.service_state, stream_terms)
             return
+        speaker = settings.declared.datagram(settings.options, self._protocol_context)
+        self._serve_datagrams(bound, speaker)
+
+    def _serve_datagrams(self, bound: Bound, speaker: DatagramProtocol) -> None:
+        reactor, settings = self._shared.reactor, self.settings
         declared, options, shared = settings.declared, settings.options, self._shared
-        own_ports = lambda: shared.datagram_ports  # noqa: E731
         guard = make_guard(
-            settings, bound.sock, reactor, own_ports, shared.interfaces, shared.bans
+            settings, bound.sock, reactor, shared.own_ports, shared.interfaces, shared.bans
         )
         floor = declared.reply_floor(options)
         terms = DatagramTerms(guard, floor, declared.timestamped, declared.ip_header)
-        speaker = declared.datagram(options, self._protocol_context)
         bound.serve(reactor, speaker, self.service_state, terms)
+
+    @property
+    def served(self) -> list[Bound]:
+        """Its listeners, and the ports that its protocol has opened."""
+        return [*self.bound, *(one for one in self._further if not one.is_down)]
+
+    def _open_port(self, speaker: DatagramProtocol, host: str, port: int) -> Callable[[], None]:
+        """Open a further port, as C{open_port} of the protocol's context declares."""
+        if len(self._further) >= model.MAX_FURTHER:
+            raise OSError(EMFILE, "the service has opened as many ports as it may")
+        kind = "udp6" if ":" in host else "udp"
+        try:
+            bound = bind(Listener(kind, host, port), self.settings.sockets)
+        except CannotListen as problem:
+            raise OSError(EADDRNOTAVAIL, str(problem)) from None
+        self._further.append(bound)
+        self._shared.further_ports.append(port)
+        self._serve_datagrams(bound, speaker)
+        return partial(self._close_port, bound)
+
+    def _close_port(self, bound: Bound) -> None:
+        if bound in self._further:
+            self._further.remove(bound)
+            self._shared.further_ports.remove(bound.listener.port)
+            bound.close()
+
+    def _close_further(self) -> None:
+        for bound in list(self._further):
+            self._close_port(bound)
 
     def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:
         """Collect what metrics and status show; C{live} are its open connections."""
@@ -258,7 +305,7 @@ class SocketService:
             connections=len(live),
             counters=self.service_state.counters.total(live),
             protocol=self.settings.protocol,
-            listeners=tuple(map(str, self.bound)),
+            listeners=tuple(map(str, self.served)),
             certificates=self._certificates(),
             kernel_drops=kernel_drops,
             fault=FaultSnapshot.of(self.service_state.faults),
@@ -302,6 +349,6 @@ class SocketService:
 
     def forget_sources(self) -> None:
         """Drop the cached verdicts of the datagram guards: each source is checked again."""
-        for bound in self.bound:
+        for bound in self.served:
             if isinstance(bound.port, DatagramPort):
                 bound.port.forget()

@@ -77,6 +77,10 @@ class NoRecord:
         """No-op: there is no log."""
 
 
+def _open_no_port(protocol: DatagramProtocol, host: str, port: int) -> Callable[[], None]:
+    raise OSError("no daemon is there to open a port")
+
+
 @frozen
 class ProtocolContext:
     """
@@ -91,6 +95,10 @@ class ProtocolContext:
     @ivar references: the options of the services that its own options name, by option.
     @ivar state: the daemon's state directory; it may not exist.
     @ivar kept: what protocols share between their services, and over reloads, by file.
+    @ivar open_port: opens a UDP port beside its listeners, at an address and one of the ports of
+        C{further_ports}, for a protocol: with the access policy, the counters and the end of the
+        service. Returns what closes it; raises C{OSError} if it cannot be opened, or
+        L{socketd.settings.model.MAX_FURTHER} are.
     """
 
     wall_clock: Callable[[], float]
@@ -104,6 +112,9 @@ class ProtocolContext:
     references: Mapping[str, Any] = field(factory=dict, kw_only=True)
     state: str = field(factory=lambda: state_directory(os.environ), kw_only=True)
     kept: dict[str, Any] = field(factory=dict, kw_only=True)
+    open_port: Callable[[DatagramProtocol, str, int], Callable[[], None]] = field(
+        default=_open_no_port, kw_only=True
+    )
 
 
 @frozen
@@ -131,6 +142,7 @@ class ProtocolSpec:
     @ivar ip_header: whether it reads C{transport.ip_header}, too: the TTL and the TOS of the
         current datagram; C{transport.mark(TOS)} has the next answer leave with TTL 255 and that
         TOS.
+    @ivar further_ports: maps the options to the UDP ports that C{context.open_port} may open.
     @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
         of an option's name and the error; an empty name stands for the section.
     @ivar references: its options that name another service, and the protocol of that.
@@ -148,6 +160,7 @@ class ProtocolSpec:
     udp_burst: int = 8
     timestamped: bool = False
     ip_header: bool = False
+    further_ports: Callable[[Any], range] = lambda options: range(0)
     refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
         lambda options, listeners: ()
     )

@@ -266,6 +266,11 @@ class SocketOptions:
     )
 
 
+#: The most ports that a service has open at a time beside its listeners; their descriptors are set
+#: aside.
+MAX_FURTHER = 128
+
+
 class IProtocolSpec(Protocol):
     """The part of L{socketd.protocols.spec.ProtocolSpec} that the settings use."""
 
@@ -308,6 +313,10 @@ class IProtocolSpec(Protocol):
     @property
     def ip_header(self) -> bool:
         """Whether its datagrams need what their IP headers say."""
+
+    @property
+    def further_ports(self) -> Any:
+        """Maps the options to the UDP ports that it may open beside its listeners."""
 
     @property
     def refusals(self) -> Any:

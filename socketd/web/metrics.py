@@ -41,6 +41,7 @@ from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 from socketd.protocols.clock.nts_answers import RESULTS as NTS_REQUESTS
 from socketd.protocols.clock.nts_key_file import KEY_RESULTS as NTS_KEYS
 from socketd.protocols.clock.nts_records import RESULTS as NTS_SESSIONS
+from socketd.protocols.measure.ipsla import COUNTED as IPSLA_COUNTED
 from socketd.protocols.measure.numbered import COUNTED
 from socketd.protocols.measure.stamp import CLASSES, RESULTS
 from socketd.protocols.web.answers import REASONS as HTTP_REASONS
@@ -180,6 +181,15 @@ PROTOCOL_COUNTS = {
         ),
         COUNTED,
         (),
+    ),
+    "ipsla": (
+        MetricSpec(
+            "socketd_ipsla_total",
+            "Control messages and probes of IP SLA, and ports opened, by what became of them.",
+            _BY_RESULT,
+        ),
+        IPSLA_COUNTED,
+        ("ipsla",),
     ),
     "nts_sessions": (
         MetricSpec(

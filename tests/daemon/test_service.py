@@ -22,8 +22,10 @@ from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.net.sockets.local_addresses import HostAddresses
 from socketd.net.stream.port import StreamPort
 from socketd.net.tls.context import ServerContext
+from socketd.protocols.measure.echo import EchoDatagrams
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.settings import model
 from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from tests.support.certificates import NOW, PAST, Made, issued, write_private
@@ -241,6 +243,65 @@ class ServeTests(ServiceCase):
         self.assertEqual(os.listdir(self.runtime), ["s"])
         service.close()
         self.assertEqual(os.listdir(self.runtime), [])
+
+
+class FurtherPortTests(ServiceCase):
+    """Tests for the ports that a protocol opens beside its listeners."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.service = self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
+        self.shared = self.service._shared
+        self.context = self.service._protocol_context
+
+    def open(self, port: int = 0) -> tuple[EchoDatagrams, Any]:
+        """Open a port; return its protocol, and what closes it."""
+        protocol = EchoDatagrams()
+        return protocol, self.context.open_port(protocol, "127.0.0.1", port)
+
+    def test_served(self) -> None:
+        """It is served with the counters and the guard of the service, and is one of its ports."""
+        _, close = self.open()
+        first, further = self.service.served
+        self.assertEqual(self.answer(further), b"hello")
+        self.assertEqual(self.service_state.counters.datagrams_received, 1)
+        assert isinstance(further.port, DatagramPort)
+        self.assertIsNotNone(further.port._guard)
+        self.assertIn(str(further), self.service.snapshot((), None).listeners)
+        self.assertEqual(list(self.shared.own_ports()), self.shared.further_ports)
+        close()
+        close()
+        self.assertEqual((self.service.served, self.shared.further_ports), ([first], []))
+        self.assertEqual(further.sock.fileno(), -1)
+
+    def test_ends(self) -> None:
+        """It ends with the listeners of its service: at a close, a detach and a drain."""
+        for end in ("close", "detach", "unbind"):
+            service = self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
+            service._protocol_context.open_port(EchoDatagrams(), "127.0.0.1", 0)
+            sock = service.served[1].sock
+            taken = getattr(service, end)()
+            self.assertEqual((sock.fileno(), service.served), (-1, []), end)
+            for bound in taken or ():
+                bound.close()
+
+    def test_refused(self) -> None:
+        """One that is in use cannot be opened, nor one more than a service may have."""
+        port = self.service.bound[0].sock.getsockname()[1]
+        problem = self.assertRaises(OSError, self.open, port)
+        self.assertIn("in use", str(problem))
+        self.patch(model, "MAX_FURTHER", 2)
+        self.open()
+        self.open()
+        self.assertRaises(OSError, self.open)
+        self.assertEqual(len(self.service.served), 3)
+
+    def test_down(self) -> None:
+        """One that the reactor closed after an error is no port of the service any more."""
+        protocol, close = self.open()
+        self.service.served[1].sock.close()
+        self.assertEqual(self.service.served, self.service.bound)
+        close()
 
 
 class DetachTests(ServiceCase):

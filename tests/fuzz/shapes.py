@@ -202,6 +202,26 @@ configurations = (_good | _bodies | _mixed).map(str.encode)
 
 # Packets and headers
 
+# Control messages of IP SLA, mostly right, then probes
+
+_ipsla = st.builds(
+    struct.Struct("!BBHIHHI4sHH28s").pack,
+    st.sampled_from([1, 1, 1, 2]),
+    st.integers(0, 255),
+    st.sampled_from([52, 24, 0, 65535]),
+    st.just(0),
+    st.sampled_from([0, 2, 3, 4, 6, 7, 8, 9]),
+    st.sampled_from([16, 32, 0]),
+    st.just(0),
+    st.binary(min_size=4, max_size=4),
+    st.sampled_from([50000, 50100, 50101, 0, 1967]),
+    st.sampled_from([0, 1, 5000, 65535]),
+    st.sampled_from([b"", b"\0\1\0\x1c", b"\0\1\0\x1c" + b"x" * 24]),
+)
+_ipsla |= st.builds(
+    lambda kind, rest: bytes([0, kind]) + rest, st.integers(0, 5), st.binary(max_size=70)
+)
+
 _requests = st.builds(
     lambda first, poll, rest, more: bytes([first, 0, poll]) + rest + more,
     st.integers(0, 255) | st.sampled_from([0x23, 0x1B, 0x21, 0xE3]),
@@ -570,6 +590,7 @@ SHAPES: dict[str, Bytes] = {
     "profile": profiles.map(str.encode),
     "values": st.builds(lambda which, value: bytes([which]) + value.encode(),
                         st.integers(0, 255), values),
+    "ipsla": _ipsla | anything,
     "ntp": st.tuples(_clocks, _requests).map(b"".join),
     "stamp": st.builds(
         lambda flags, length, tlvs: bytes([flags]) + bytes(length) + b"".join(tlvs),

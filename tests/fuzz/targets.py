@@ -85,6 +85,7 @@ from tests.cli.record.replay import Replay, configuration_of
 from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
 from tests.fuzz.faulty_datagrams import check_faults
+from tests.fuzz.ipsla import check_ipsla
 from tests.fuzz.nts import check_nts, check_nts_ke
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.fuzz.page import check_page
@@ -695,7 +696,7 @@ _CHECKS: tuple[Check, ...] = (
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
-    check_arguments, check_record, check_page, check_stamp, check_nts_ke, check_nts,
+    check_arguments, check_record, check_page, check_stamp, check_nts_ke, check_nts, check_ipsla,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

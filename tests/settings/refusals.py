@@ -38,6 +38,7 @@ class Spoken:
     options: type[Any] = Silence
     stream: Any = None
     datagram: Any = None
+    further_ports: Any = lambda options: range(0)
     refusals: Any = lambda options, listeners: ()
     references: Mapping[str, str] = field(factory=dict)
     fixed: Mapping[str, str] = field(factory=dict)

@@ -314,13 +314,14 @@ class DropsPageTests(SynchronousTestCase):
     def test_rates(self) -> None:
         """The default rates that it shows are those of the protocols and of the guard."""
         found = installed()
-        for name, label in (("ntp", "`ntp`"), ("stamp", "`stamp`"), ("echo", "all others")):
+        shown = {name: f"`{name}`" for name in ("ntp", "stamp", "ipsla")} | {"echo": "all others"}
+        for name, label in shown.items():
             rate, burst = found[name].udp_rate, found[name].udp_burst
             share, service = NETWORK_SHARE, AccessOptions().udp_service_rate
             row = f"| {label} | {rate:g}/s | {burst} | {share * rate:g}/s | {share * burst} |"
             self.assertIn(f"{row} {service:g}/s |", DROPS_PAGE)
         rates = {(one.udp_rate, one.udp_burst) for one in found.values()}
-        self.assertEqual(len(rates), 3)
+        self.assertEqual(len(rates), len(shown))
 
     def test_linked(self) -> None:
         """The pages that speak of reasons link to it."""

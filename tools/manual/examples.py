@@ -55,6 +55,7 @@ _OWN = {
     "rules": '"AT" -> "OK\\r\\n"',
     "ReplyOptions.greeting": '"220 ready\\r\\n"',
     "EchoOptions.sequence": "0:4",
+    "IpslaOptions.ports": "40000..40099",
     "ChargenOptions.bytes": "10MiB",
     "FaultOptions.latency": "80ms jitter 20ms normal",
     "FaultOptions.bandwidth": "16KiB/s",

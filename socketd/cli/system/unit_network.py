@@ -36,7 +36,7 @@ def network_lines(settings: Settings) -> Iterator[str]:
     listeners = _bound(settings)
     yield f"RestrictAddressFamilies={' '.join(_families(listeners))}"
     yield "SocketBindDeny=any"
-    for rule in _rules(listeners):
+    for rule in (*_rules(listeners), *_further_rules(settings)):
         yield f"SocketBindAllow={rule}"
     if not listeners:
         yield "PrivateNetwork=yes"
@@ -99,6 +99,17 @@ def _rules(listeners: Iterable[Listener]) -> Iterable[str]:
     if len(exact) > MAX_RULES:
         return dict.fromkeys(name for name, _ in transports)
     return exact
+
+
+def _further_rules(settings: Settings) -> Iterable[str]:
+    """Return the rules for the ports that protocols open: C{ipv4:udp:50000-50100}."""
+    found: dict[str, None] = {}
+    for service in settings.services:
+        ports = service.declared.further_ports(service.options)
+        for listener in filter(_is_bound, service.listeners):
+            if ports and not listener.is_stream:
+                found[f"{_transport(listener)}:{ports[0]}-{ports[-1]}"] = None
+    return found
 
 
 def _transport(listener: Listener) -> str:

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 
 from socketd.settings.diagnostics import Diagnostic
-from socketd.settings.model import DAEMON, DEFAULTS, Settings
+from socketd.settings.model import DAEMON, DEFAULTS, MAX_FURTHER, Settings
 
 #: Descriptors for everything but connections and listeners: logs, the control socket,
 #: certificate files, the reactor itself.
@@ -27,7 +27,8 @@ def raise_limit() -> int:
 def available(settings: Settings, limit: int) -> int:
     """Compute how many connections a descriptor limit allows."""
     listeners = sum(len(service.listeners) for service in settings.services)
-    return limit - RESERVED - listeners
+    further = (service.declared.further_ports(service.options) for service in settings.services)
+    return limit - RESERVED - listeners - sum(min(len(ports), MAX_FURTHER) for ports in further)
 
 
 def connection_limit(settings: Settings, limit: int) -> int:

@@ -133,6 +133,13 @@ class PortTests(UnitCase):
         expected = ["ipv4:tcp:7007", "ipv6:udp:7008", "ipv6:tcp:7009", "ipv4:tcp:9155"]
         self.assertEqual(unit["SocketBindAllow"], expected)
 
+    def test_further_ports(self) -> None:
+        """The ports that a protocol opens are a range, at each kind of its listeners."""
+        unit = self.unit("[ipsla]\nlisten = udp:1967, udp6:1967\nports = 50000..50010\n")
+        expected = ["ipv4:udp:1967", "ipv6:udp:1967"]
+        expected += ["ipv4:udp:50000-50010", "ipv6:udp:50000-50010"]
+        self.assertEqual(unit["SocketBindAllow"], expected)
+
     def test_any_port(self) -> None:
         """A port that the kernel chooses can be any of its transport."""
         unit = self.unit("[echo]\nlisten = tcp:0, tcp:7007\n")

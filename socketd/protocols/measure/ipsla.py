@@ -1,0 +1,224 @@
+"""
+C{ipsla}: a responder for Cisco's IP SLA, UDP echo and UDP jitter.
+
+A router asks at the control port (1967) for a port to probe; that is opened for the time that it
+names, and answers its address only. L{socketd.protocols.measure.ipsla_packets} has the layout.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IDelayedCall, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+
+from socketd.protocols.clock.ntp import Instant, instant
+from socketd.protocols.measure.ipsla_packets import (
+    BadRequest,
+    Request,
+    answer_probe,
+    parse_request,
+)
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.settings.listeners import Listener
+from socketd.settings.options import option
+from socketd.settings.value_types import ValueType
+
+#: The most ports of a range: each may cost a descriptor.
+MAX_RANGE = 1024
+
+#: The most sources of one port; one more takes the place of the one that asked first.
+MAX_ASKERS = 256
+
+#: The default rate per source (datagrams per second): the fastest jitter operation of a device
+#: sends one each 4 ms.
+RATE = 250.0
+BURST = 250
+
+#: Why a control message or a probe has no answer, besides those of C{ipsla_packets}: the port is
+#: outside the range or cannot be opened, the source has not asked for it, the probe is unknown.
+PORT, STRANGER, UNKNOWN_PROBE = "port", "stranger", "unknown_probe"
+
+#: What is counted: also ports that were opened, and answers to control messages and probes.
+OPENED, ACCEPTED, PROBED = "opened", "accepted", "probed"
+COUNTED = (
+    ACCEPTED, OPENED, PROBED, "malformed", "unsupported", "authenticated", PORT, STRANGER,
+    UNKNOWN_PROBE,
+)  # fmt: skip
+
+_PORTS = re.compile(r"(\d{1,5})(?:\.\.(\d{1,5}))?", re.ASCII)
+
+
+@frozen
+class PortRange:
+    """The ports from one to another, both included."""
+
+    low: int
+    high: int
+
+    def __contains__(self, port: int) -> bool:
+        return self.low <= port <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low}..{self.high}"
+
+
+def parse_ports(text: str) -> PortRange:
+    """Parse a range of ports: C{50000..50100}, or one port."""
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        raise ValueError("is no range of ports; write LOW..HIGH, as 50000..50100")
+    low, high = int(match[1]), int(match[2] or match[1])
+    if not 1024 <= low <= high <= 65535:
+        raise ValueError("is no range of ports; write LOW..HIGH, from 1024 to 65535")
+    if high - low >= MAX_RANGE:
+        raise ValueError(f"has {high - low + 1} ports; at most {MAX_RANGE} would be right")
+    return PortRange(low, high)
+
+
+@frozen
+class IpslaOptions:
+    """The options of C{ipsla}."""
+
+    ports: PortRange = option(
+        ValueType("port range (50000..50100)", parse_ports),
+        PortRange(50000, 50100),
+        "The ports that a control message may have opened for its source, and the time it names.",
+    )
+
+
+class Probes(DatagramProtocol):
+    """
+    Answers the probes at one port, of the addresses that have asked for it.
+
+    @ivar askers: until when each address may probe, on the daemon's clock.
+    """
+
+    noisy = False
+    transport: Any
+
+    def __init__(self, context: ProtocolContext) -> None:
+        self.askers: dict[str, float] = {}
+        self._context = context
+        self._counts = context.record.counters.ipsla
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if self.askers.get(addr[0], 0.0) <= self._context.clock.seconds():
+            self._counts[STRANGER] += 1
+            return
+        received, sent = self._times()
+        found = answer_probe(datagram, received, sent)
+        if found is None:
+            self._counts[UNKNOWN_PROBE] += 1
+            return
+        self._counts[PROBED] += 1
+        self.transport.write(found, addr)
+
+    def _times(self) -> tuple[Instant, Instant]:
+        """Tell when the kernel received the datagram, and what time it is now."""
+        now = instant(self._context.wall_clock())
+        received = getattr(self.transport, "received_at", None) or now
+        # A clock that was set back since makes the older reading invalid.
+        return min(received, now), now
+
+
+@define(eq=False)
+class OpenPort:
+    """
+    A port that was opened for probes.
+
+    @ivar close: closes it.
+    """
+
+    probes: Probes
+    close: Callable[[], None]
+    timer: IDelayedCall | None = field(default=None, init=False)
+
+
+class Ipsla(DatagramProtocol):
+    """Answers control messages, and opens the ports that they ask for."""
+
+    transport: IUDPTransport
+
+    def __init__(self, options: IpslaOptions, context: ProtocolContext) -> None:
+        self._ports = options.ports
+        self._context = context
+        self._counts = context.record.counters.ipsla
+        #: By the address that was asked, and the port.
+        self._open: dict[tuple[str, int], OpenPort] = {}
+
+    def stopProtocol(self) -> None:
+        """Close the ports: none answers longer than the control port does."""
+        for place in list(self._open):
+            self._close(place)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        try:
+            request = parse_request(datagram)
+            self._serve(request, addr[0])
+        except BadRequest as problem:
+            self._counts[str(problem)] += 1
+            return
+        self._counts[ACCEPTED] += 1
+        self.transport.write(request.answer, addr)
+
+    def _serve(self, request: Request, source: str) -> None:
+        """Let a source probe a port for a time; raise L{BadRequest} if it cannot be opened."""
+        if request.port not in self._ports:
+            raise BadRequest(PORT)
+        transport: Any = self.transport
+        asked = getattr(transport, "destination", None) or transport.getHost()
+        place = asked.host, request.port
+        if place in self._open and self._open[place].probes.transport is None:
+            # The reactor closed it after an error.
+            self._close(place)
+        found = self._open.get(place) or self._bind(place)
+        askers, now = found.probes.askers, self._context.clock.seconds()
+        askers[source] = max(now + request.duration, askers.pop(source, 0.0))
+        if len(askers) > MAX_ASKERS:
+            del askers[next(iter(askers))]
+        self._watch(place, found)
+
+    def _bind(self, place: tuple[str, int]) -> OpenPort:
+        probes = Probes(self._context)
+        try:
+            close = self._context.open_port(probes, *place)
+        except OSError:
+            raise BadRequest(PORT) from None
+        self._counts[OPENED] += 1
+        found = self._open[place] = OpenPort(probes, close)
+        return found
+
+    def _watch(self, place: tuple[str, int], found: OpenPort) -> None:
+        """Close the port when the time of its last source is over."""
+        if found.timer is not None and found.timer.active():
+            found.timer.cancel()
+        rest = max(found.probes.askers.values()) - self._context.clock.seconds()
+        found.timer = self._context.clock.callLater(max(0.0, rest), self._close, place)
+
+    def _close(self, place: tuple[str, int]) -> None:
+        found = self._open.pop(place)
+        if found.timer is not None and found.timer.active():
+            found.timer.cancel()
+        found.close()
+
+
+def _refusals(
+    options: IpslaOptions, listeners: Sequence[Listener]
+) -> Iterator[tuple[str, ValueError]]:
+    if any(listener.path for listener in listeners):
+        yield "listen", ValueError("has a path; routers ask by UDP: write udp:1967")
+
+
+declaration = ProtocolSpec(
+    options=IpslaOptions,
+    datagram=Ipsla,
+    udp_rate=RATE,
+    udp_burst=BURST,
+    timestamped=True,
+    further_ports=lambda options: range(options.ports.low, options.ports.high + 1),
+    refusals=_refusals,
+)
