@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -16,6 +17,8 @@ from socketd.common.errors import CommandError
 #: Seconds without data after which a reply over TLS counts as complete and C{close_notify} is
 #: sent. Not sooner: the peer may close on it and drop unsent data.
 QUIET_SECONDS = 1.0
+
+UNSENT = "the peer has closed the connection before all of the input was sent"
 
 
 @implementer(IInputReceiver)
@@ -93,6 +96,9 @@ class Exchange(Receiver):
         self._inactivity.stop()
         self._quiet.stop()
         self._source.pauseProducing()
+        is_cut = not (self._input_ended or self._source.is_terminal)
+        if is_cut and self._failure is None and (self._peer_ended or reason.check(ConnectionDone)):
+            self._failure = CommandError(UNSENT)
         super().connectionLost(reason)
 
     # Called by the input.

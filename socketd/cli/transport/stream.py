@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from socketd.cli.transport.interface import CallbackProducer, IClientTransport, Receiver
 from socketd.common.errors import CommandError
@@ -49,7 +49,18 @@ class StreamTransport(Protocol):
 
     def connectionMade(self) -> None:
         if self.can_half_close:
+            self._mend_wrapper()
             self._get_ready()
+
+    def _mend_wrapper(self) -> None:
+        """
+        Have the wrapper that Twisted's client endpoints put around this protocol take the peer's
+        EOF: of the interfaces that are passed through it keeps the last one only
+        (C{directlyProvides} replaces), so an EOF would count as the end of both directions.
+        """
+        wrapper = getattr(self.transport, "protocol", None)
+        if wrapper is not None and wrapper is not self:
+            alsoProvides(wrapper, IHalfCloseableProtocol)
 
     def handshakeCompleted(self) -> None:
         self._get_ready()

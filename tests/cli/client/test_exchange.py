@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from socketd.cli.client.exchange import QUIET_SECONDS, Exchange
+from socketd.cli.client.exchange import QUIET_SECONDS, UNSENT, Exchange
 from socketd.cli.client.stdio import IInput, TextInput
 from socketd.cli.transport.stream import StreamTransport
 from socketd.common.errors import CommandError
@@ -140,6 +140,17 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(self.transport.value(), b"rest")
         self.source.end()
         self.assertTrue(self.transport.disconnecting)
+
+    def test_peer_closes_first(self) -> None:
+        """A peer that takes no more is a failure while there is input, however it goes."""
+        for reason in (ConnectionDone(), ConnectionLost()):
+            self.setUp()
+            self.stream.readConnectionLost()
+            self.source.feed(b"rest")
+            self.assertEqual(self.failure(reason), UNSENT)
+        # TLS has no end of one direction.
+        self.setUp()
+        self.assertEqual(self.failure(ConnectionDone()), UNSENT)
 
     def test_peer_ends_before_terminal(self) -> None:
         """A user at a terminal is not kept when the peer has ended."""

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from socketd.cli.client import send
+from socketd.cli.client.exchange import UNSENT
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, DatagramPayload
 from socketd.cli.main import main
 from socketd.common.errors import CommandError
@@ -132,6 +133,35 @@ class Closing(Server):
         self.transport.loseConnection()
 
 
+@implementer(IHalfCloseableProtocol)
+class Counting(Server):
+    """Ends its sending at once, reads to the end, and fires with how much that was."""
+
+    counted: Deferred[int]
+    count = 0
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"hello")
+        self.transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.count += len(data)
+
+    def readConnectionLost(self) -> None:
+        self.transport.loseConnection()
+        self.counted.callback(self.count)
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+
+class Leaving(Server):
+    """Closes at once, and reads nothing."""
+
+    def connectionMade(self) -> None:
+        self.transport.loseConnection()
+
+
 class Alert(Server):
     """Answers as a server of TLS does to what is none: protocol_version, then the end."""
 
@@ -166,6 +196,21 @@ class StreamCommandTests(CommandTestCase):
         outcome = await self.command("send", f"localhost:{port}", stdin=LONG)
         self.assertEqual(outcome[1:], (b"", 0))
         self.assertTrue(outcome[0] == LONG)
+
+    async def test_peer_ends_first(self) -> None:
+        """A peer that ends its sending first gets all of the input."""
+        Counting.counted = Deferred()
+        port = self.listen(Counting)
+        outcome = await self.command("send", f"127.0.0.1:{port}", stdin=LONG)
+        self.assertEqual(outcome, (b"hello", b"", 0))
+        self.assertEqual(await Counting.counted, len(LONG))
+
+    async def test_peer_closes_first(self) -> None:
+        """One that closes without reading makes the input unsent, which is said."""
+        port = self.listen(Leaving)
+        out, err, status = await self.command("send", f"127.0.0.1:{port}", stdin=LONG * 4)
+        self.assertEqual((out, err.count(b"\n"), status), (b"", 1, 1))
+        self.assertIn(UNSENT.encode(), err)
 
     async def test_no_answer(self) -> None:
         """A peer that says nothing and takes nothing is given up."""
