@@ -67,6 +67,7 @@ ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor"
 
 #: Single modules that may be imported although their part may not: how a certificate is read.
 EXCEPTIONS = {
+    ("cli.client", "socketd.protocols.measure.stamp_packet"),
     ("cli.common", "socketd.net.tls.certificates"),
     ("cli.system", "socketd.net.tls.certificates"),
     ("cli.transport", "socketd.net.tls.certificates"),

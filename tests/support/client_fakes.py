@@ -105,6 +105,9 @@ class MemoryTransport:
     def write(self, data: bytes) -> None:
         self.sent.append(data)
 
+    def mark(self, ttl: int, tos: int) -> None:
+        self.calls.append(f"mark {ttl} {tos}")
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         self.producer = producer
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from socketd.cli.client.echo_probe import EchoProbe, Plan
@@ -12,14 +14,16 @@ from socketd.cli.client.flood_probe import MAX_IN_FLIGHT, FloodProbe
 from socketd.cli.client.round_trip_stats import RoundTripStats, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
+from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, seconds, whole_number
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.tls_options import add_tls
-from socketd.common.errors import FAILED, GOOD
+from socketd.common.errors import FAILED, GOOD, USAGE, CommandError
+from socketd.common.system_clock import read_kernel
 
 NAME = "ping"
-HELP = "measure the round trips to an echo service over a stream or datagrams"
+HELP = "measure the round trips to an echo service, or both ways to a STAMP reflector"
 
 DEFAULT_COUNT = 5
 #: The same with C{--flood}: long enough to show a rate, less than a second on a fast path.
@@ -34,6 +38,14 @@ DEFAULT_SIZE = 56
 
 #: Bytes per request, for streams too, so that unsent data fits the write buffer of the daemon.
 MAX_SIZE = MAX_DATAGRAM_PAYLOAD
+
+#: Bytes of a STAMP packet that asks for counters, without them, and the least with padding.
+STAMP_SIZE = 60
+STAMP_BASE_SIZE = 44
+STAMP_PADDED_SIZE = 64
+
+#: A DSCP has six bits (RFC 2474).
+MAX_DSCP = 63
 
 #: Seconds between progress messages.
 PROGRESS_SECONDS = 5.0
@@ -60,8 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a question without answer is lost then (default {DEFAULT_TIMEOUT:g})",
     )  # fmt: skip
     parser.add_argument(
-        "-s", "--size", metavar="BYTES", type=whole_number(MAX_SIZE), default=DEFAULT_SIZE,
-        help=f"the length of each question (default {DEFAULT_SIZE})",
+        "-s", "--size", metavar="BYTES", type=whole_number(MAX_SIZE),
+        help=f"the length of each question (default {DEFAULT_SIZE}; {STAMP_SIZE} with --stamp)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stamp", action="store_true",
+        help="measure loss and delay on each way against a reflector of STAMP or TWAMP Light, at"
+        " HOST:862 mostly, over UDP",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dscp", metavar="NUMBER", type=_dscp, default=0,
+        help=f"with --stamp: the DSCP of the packets, 0 to {MAX_DSCP} (default 0)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     add_tls(parser)
@@ -69,9 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the measurement; the exit status is 1 when no correct reply came."""
+    if arguments.stamp:
+        return _run_stamp(arguments)
+    if arguments.dscp:
+        raise CommandError("--dscp is for --stamp", USAGE)
     tls = load_tls(arguments)
     count = arguments.count or (FLOOD_COUNT if arguments.flood else DEFAULT_COUNT)
-    plan = Plan(count, arguments.interval, arguments.timeout, arguments.size)
+    size = arguments.size or DEFAULT_SIZE
+    plan = Plan(count, arguments.interval, arguments.timeout, size)
     make_probe = FloodProbe if arguments.flood else EchoProbe
     started: list[EchoProbe] = []
 
@@ -89,6 +115,57 @@ def run(arguments: argparse.Namespace) -> int:
         for probe in started:
             status = report(probe.stats, arguments.json)
     return status
+
+
+def _run_stamp(arguments: argparse.Namespace) -> int:
+    """Measure against a reflector; the exit status is 1 when no answer came."""
+    from socketd.cli.client.stamp import results
+    from socketd.cli.client.stamp.probe import StampPlan, StampProbe
+
+    address = _stamp_address(arguments)
+    count, size = arguments.count or DEFAULT_COUNT, arguments.size or STAMP_SIZE
+    plan = StampPlan(count, arguments.interval, arguments.timeout, size, arguments.dscp)
+    started: list[StampProbe] = []
+
+    async def client(reactor: Any) -> None:
+        progress = Progress(reactor, count).report
+        probe = StampProbe(reactor, plan, time.time_ns, read_kernel(), progress)
+        started.append(probe)
+        await connect(reactor, address, probe)
+        await probe.done
+
+    status = FAILED
+    try:
+        run_client(address, client)
+    finally:
+        for probe in started:
+            if probe.results.sent:
+                show = results.render_json if arguments.json else results.render
+                emit(show(probe.results))
+            status = GOOD if probe.results.samples else FAILED
+    return status
+
+
+def _stamp_address(arguments: argparse.Namespace) -> Address:
+    """Check the arguments of C{--stamp}, and find the address: HOST:PORT is UDP here."""
+    address: Address = arguments.address
+    if address.scheme == "tcp" and not address.text.startswith("tcp:"):
+        address = evolve(address, scheme="udp")
+    if not address.is_datagram:
+        raise CommandError("STAMP is measured over UDP; udp:HOST:862 would be right", USAGE)
+    if arguments.flood:
+        raise CommandError("--stamp sends at an interval; leave out --flood", USAGE)
+    size = arguments.size or STAMP_SIZE
+    if size not in (STAMP_BASE_SIZE, STAMP_SIZE) and size < STAMP_PADDED_SIZE:
+        sizes = f"{STAMP_BASE_SIZE}, {STAMP_SIZE}, or {STAMP_PADDED_SIZE} and more"
+        raise CommandError(f"a STAMP packet has {sizes} bytes; --size {size} is none", USAGE)
+    return address
+
+
+def _dscp(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 3 and int(text) <= MAX_DSCP):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number from 0 to {MAX_DSCP}")
+    return int(text)
 
 
 def report(stats: RoundTripStats, as_json: bool) -> int:

@@ -73,6 +73,15 @@ class DatagramTransport:
 
     # Called by the receiver.
 
+    def mark(self, ttl: int, tos: int) -> None:
+        """Have all datagrams leave with this TTL or hop limit, and this TOS or traffic class."""
+        if self._socket.family == socket.AF_INET:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+        elif self._socket.family == socket.AF_INET6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, tos)
+
     def write(self, data: bytes) -> None:
         if self._is_lost:
             return

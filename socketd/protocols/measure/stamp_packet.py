@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from socketd.common.system_clock import ClockState
 from socketd.protocols.clock.ntp import ERROR_GROWTH, MAX_DISPERSION, Instant, wide_timestamp
+from socketd.protocols.clock.time import SECONDS_1900_TO_1970
 
 #: The base packets without and with authentication, in bytes; the same in both directions.
 OPEN_LENGTH = 44
@@ -83,6 +84,19 @@ def parse_authenticated(packet: bytes) -> Request:
     return Request(*_AUTHENTICATED.unpack_from(packet))
 
 
+def write_request(sequence: int, timestamp: int, error: int, ssid: int) -> bytes:
+    """Encode a sender's packet of L{OPEN_LENGTH}."""
+    head = _OPEN.pack(sequence, timestamp.to_bytes(8, "big"), error.to_bytes(2, "big"), ssid)
+    return head.ljust(OPEN_LENGTH, b"\0")
+
+
+def parse_answer(packet: bytes) -> Answer:
+    """Read an answer of L{LIGHT_ANSWER_LENGTH} or more, without authentication."""
+    cut = packet[:OPEN_LENGTH].ljust(OPEN_LENGTH, b"\0")
+    number, sent, error, ssid, received, asked, at, asked_error, ttl = _OPEN_ANSWER.unpack(cut)
+    return Answer(number, sent, error, ssid, received, Request(asked, at, asked_error, ssid), ttl)
+
+
 def write_open(answer: Answer) -> bytes:
     """Encode an answer of L{OPEN_LENGTH}."""
     sequence, sent, error, ssid, received, request, ttl = answer
@@ -125,6 +139,22 @@ def ptp_timestamp(when: Instant) -> int:
     """Encode a truncated PTPv2 timestamp: 32 bits of seconds, and 32 of nanoseconds."""
     seconds, nanoseconds = divmod(when, _SECOND)
     return seconds << 32 | nanoseconds
+
+
+def instant_of(timestamp: int, ptp: bool, near: Instant) -> Instant:
+    """Read a timestamp, which stands for the time nearest to C{near} (RFC 5905, section 6)."""
+    seconds, fraction = timestamp >> 32, timestamp & 0xFFFFFFFF
+    nanoseconds = fraction if ptp else (fraction * _SECOND) >> 32
+    base = 0 if ptp else SECONDS_1900_TO_1970
+    away = (seconds - base - near // _SECOND + (1 << 31)) % (1 << 32) - (1 << 31)
+    return (near // _SECOND + away) * _SECOND + nanoseconds
+
+
+def error_of(estimate: int) -> float | None:
+    """Read an Error Estimate in seconds; C{None} if no clock was synchronised."""
+    if not estimate & SYNCHRONISED:
+        return None
+    return float((estimate & 0xFF) * 2.0 ** ((estimate >> 8 & 0x3F) - 32))
 
 
 def error_estimate(state: ClockState, now: float, ptp: bool) -> int:

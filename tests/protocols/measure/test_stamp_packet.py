@@ -12,7 +12,10 @@ from socketd.protocols.measure.stamp_packet import (
     Answer,
     Request,
     error_estimate,
+    error_of,
+    instant_of,
     is_authentic,
+    parse_answer,
     parse_authenticated,
     parse_open,
     timestamps,
@@ -47,6 +50,8 @@ class FormatTests(SynchronousTestCase):
         received, sent = 0x10E1E0624DD2, 0x4D2915B573E
         answer = Answer(0x1234, sent, 0x9234, 0x54D, received, sender, 0x6F)
         self.assertEqual(write_open(answer), SCAPY_REFLECTOR)
+        self.assertEqual(parse_answer(SCAPY_REFLECTOR)[:5], answer[:5])
+        self.assertEqual(parse_answer(SCAPY_REFLECTOR).request[:3], sender[:3])
 
     def check(self, fields: wire.Fields, found: bytes) -> None:
         """See that each field has its place, and all else is zero."""
@@ -111,6 +116,16 @@ class TimeTests(SynchronousTestCase):
             first, last = timestamps(wrap * 10**9 - 1, wrap * 10**9, ptp)
             self.assertEqual((first >> 32, last), ((1 << 32) - 1, 0))
 
+    def test_read(self) -> None:
+        """A timestamp is read as the time that is near, in any era; to one unit of its format."""
+        for seconds in (NOW, (1 << 32) - EPOCH - 1, (1 << 32) - EPOCH, (1 << 32) + 5, 5 << 32):
+            when = seconds * 10**9 + 123_456_789
+            for ptp in (False, True):
+                wire_time, _ = timestamps(when, when, ptp)
+                for away in (-20, 0, 20):
+                    found = instant_of(wire_time, ptp, when + away * 365 * 86400 * 10**9)
+                    self.assertLess(abs(found - when), 2)
+
 
 class ErrorTests(SynchronousTestCase):
     """Tests for L{error_estimate}."""
@@ -134,6 +149,11 @@ class ErrorTests(SynchronousTestCase):
         """It grows with the time since the kernel was asked, as the kernel's does."""
         state = ClockState(synchronised=True, max_error=0.0, precision=-30, read_at=NOW)
         self.assertAlmostEqual(self.bound(error_estimate(state, NOW + 10, False)), 0.005, 4)
+
+    def test_read(self) -> None:
+        """What is written is read; without S nothing is known."""
+        self.assertEqual(error_of(SYNCHRONISED | 0x1D80), 16.0)
+        self.assertIsNone(error_of(0x1D80))
 
     def test_unsynchronised(self) -> None:
         """A clock that nothing keeps, or that was set just now, has no S, and the worst bound."""

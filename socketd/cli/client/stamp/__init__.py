@@ -1,0 +1,1 @@
+"""The sender of C{socketd ping --stamp}."""

@@ -1,0 +1,1 @@
+"""Tests for the sender of C{socketd ping --stamp}."""

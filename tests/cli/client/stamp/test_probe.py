@@ -1,0 +1,149 @@
+"""Tests for L{socketd.cli.client.stamp.probe}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.client.stamp.probe import StampPlan, StampProbe
+from socketd.cli.client.stamp.results import Loss
+from socketd.common.system_clock import ClockState
+from tests.protocols.measure import stamp_wire as wire
+from tests.protocols.measure.stamp_fakes import Reflector
+from tests.support.client_fakes import MemoryTransport
+
+#: The time of day at the beginning, and what the reflector's clock is ahead (ns).
+NOW = 1_780_000_000 * 10**9
+AHEAD = 5_000_000
+
+EPOCH = 2_208_988_800
+
+GOOD = ClockState(synchronised=True, max_error=0.001, precision=-30)
+
+
+def ntp(when: int) -> int:
+    """Write a time as NTP does."""
+    seconds, rest = divmod(when, 10**9)
+    return (seconds + EPOCH) << 32 | (rest << 32) // 10**9
+
+
+class ProbeTests(SynchronousTestCase):
+    """Packets to a peer in memory."""
+
+    def begin(self, count: int, state: ClockState = GOOD, **plan: Any) -> StampProbe:
+        """Begin with so many packets, 0.1 s apart, each lost after 1 s."""
+        self.clock = Clock()
+        self.transport = MemoryTransport(True)
+        self.probe = StampProbe(
+            self.clock, StampPlan(count, 0.1, 1.0, **plan), self.wall, state
+        )
+        self.transport.connect(self.probe)
+        return self.probe
+
+    def wall(self) -> int:
+        """Give the time of day."""
+        return NOW + round(self.clock.seconds() * 1000) * 10**6
+
+    def answer(self, number: int, **said: int) -> bytes:
+        """Answer a packet, 1 ms after it came."""
+        asked = wire.read(wire.SENDER, self.transport.sent[number])
+        usual = {
+            "sequence": number, "timestamp": ntp(self.wall() + AHEAD), "error": 0x8001,
+            "received": ntp(self.wall() + AHEAD - 10**6), "sender_sequence": asked["sequence"],
+            "sender_timestamp": asked["timestamp"], "sender_error": asked["error"], "ttl": 250,
+        }  # fmt: skip
+        return wire.write(wire.REFLECTOR, wire.OPEN, **(usual | said))
+
+    def test_packets(self) -> None:
+        """They are numbered from 0, have the time, TTL 255 and the DSCP, and come in time."""
+        self.begin(3, dscp=46)
+        self.assertEqual(self.transport.calls, [f"mark 255 {46 << 2}"])
+        self.clock.pump([0.05] * 4)
+        found = [wire.read(wire.SENDER, packet) for packet in self.transport.sent]
+        self.assertEqual([one["sequence"] for one in found], [0, 1, 2])
+        self.assertEqual(found[1]["timestamp"], ntp(NOW + 10**8))
+        self.assertEqual({one["error"] & 0xC000 for one in found}, {0x8000})
+        self.assertEqual({len(packet) for packet in self.transport.sent}, {44})
+
+    def test_sizes(self) -> None:
+        """Longer ones ask for the counters, and are padded."""
+        for size, padding in ((60, b""), (64, wire.tlv(1, b"")), (100, wire.tlv(1, bytes(36)))):
+            self.begin(1, size=size)
+            expected = wire.tlv(5, b"\0\0\0\1" + bytes(8)) + padding
+            self.assertEqual(self.transport.sent[0][44:], expected)
+
+    def test_delays(self) -> None:
+        """Each way is measured by the clocks of both; the round trip without the reflector."""
+        probe = self.begin(1)
+        self.clock.advance(0.004)
+        probe.dataReceived(self.answer(0))
+        self.successResultOf(probe.done)
+        (sample,) = probe.results.samples
+        self.assertAlmostEqual(sample.forward, 0.003 + AHEAD / 10**9, 6)
+        self.assertAlmostEqual(sample.backward, -AHEAD / 10**9, 6)
+        self.assertAlmostEqual(sample.round_trip, 0.003, 6)
+        self.assertAlmostEqual(sample.error or 0.0, 0.001, 4)
+        self.assertEqual(sample.ttl, 250)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ptp(self) -> None:
+        """The reflector's timestamps may be PTPv2."""
+        probe = self.begin(1)
+        self.clock.advance(0.004)
+        seconds, rest = divmod(self.wall() + AHEAD, 10**9)
+        sent, received = seconds << 32 | rest, seconds << 32 | rest - 10**6
+        probe.dataReceived(self.answer(0, timestamp=sent, received=received, error=0x4001))
+        (sample,) = probe.results.samples
+        self.assertAlmostEqual(sample.forward, 0.003 + AHEAD / 10**9, 8)
+        self.assertIsNone(sample.error)
+
+    def test_late(self) -> None:
+        """An answer after its time is lost; the end comes when the last one has had its own."""
+        probe = self.begin(2)
+        self.clock.advance(0.1)
+        self.clock.advance(0.95)
+        probe.dataReceived(self.answer(0))
+        probe.dataReceived(self.answer(1))
+        self.assertNoResult(probe.done)
+        self.clock.advance(0.05)
+        self.successResultOf(probe.done)
+        self.assertEqual([one.asked for one in probe.results.samples], [1])
+        self.assertEqual(probe.results.loss, Loss(unknown=1))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_wrong(self) -> None:
+        """What answers no packet is counted, and changes nothing else."""
+        probe = self.begin(2)
+        good = self.answer(0)
+        for data in (b"", good[:40], self.answer(0, sender_sequence=7),
+                     self.answer(0, sender_timestamp=5)):  # fmt: skip
+            probe.dataReceived(data)
+        self.assertEqual((probe.results.wrong, probe.results.samples), (4, []))
+        probe.dataReceived(good[:41])
+        self.assertEqual(len(probe.results.samples), 1)
+
+    def test_refused(self) -> None:
+        """The end of the socket ends the measurement."""
+        probe = self.begin(2)
+        probe.connectionLost(Failure(ConnectionRefusedError()))
+        self.failureResultOf(probe.done, ConnectionRefusedError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_against_reflector(self) -> None:
+        """With our reflector each direction of loss is known; with a stateless one none is."""
+        for sessions, expected in ((True, Loss(1, 2)), (False, Loss(unknown=3))):
+            reflector = Reflector(sessions=sessions)
+            probe = self.begin(6, size=60)
+            self.clock.pump([0.1] * 5)
+            answers = [
+                reflector.ask(packet)
+                for number, packet in enumerate(self.transport.sent)
+                if number != 2
+            ]
+            for number in (0, 3, 4):
+                probe.dataReceived(answers[number] or b"")
+            self.assertEqual(probe.results.loss, expected)
