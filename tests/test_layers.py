@@ -18,7 +18,7 @@ from tests.support.source_tree import PACKAGE, ROOT, modules
 #: C{cli}: these have wings of their own, and modules beside them.
 BOTTOM = {"common", "settings", "access", "faults", "protocols"}
 SOCKETS = {"net.addresses", "net.sockets", "net.timer_wheel", "net.service_state", "net.port"}
-SOCKETS |= {"net.alarms", "net.base_layer", "net.faults"}
+SOCKETS |= {"net.base_layer", "net.faults"}
 SERVED = {"net.proxy", "net.stream", "net.tls", "net.datagram", "net.layers", "net.listen"}
 NET = SOCKETS | SERVED | {"net.own_listener", "net.needs"}
 ALLOWED: dict[str, set[str]] = {
@@ -29,10 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "protocols": {"common", "settings"},
     "terminal": {"common"},
     "net.addresses": {"common"},
-    "net.alarms": set(),
     "net.timer_wheel": set(),
     "net.base_layer": set(),
-    "net.service_state": {"access", "common", "faults", "net.alarms", "net.timer_wheel"},
+    "net.service_state": {"access", "common", "faults", "net.timer_wheel"},
     "net.port": {"net.addresses", "net.service_state"},
     "net.faults": {"common", "faults", "net.service_state", "settings"},
     "net.sockets": {"access", "common", "net.addresses", "settings"},

@@ -17,7 +17,6 @@ from socketd.common.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, Even
 from socketd.common.text import escaped, hexadecimal
 from socketd.faults.connection_draw import ConnectionDraw
 from socketd.faults.service_faults import ServiceFaults
-from socketd.net.alarms import Alarms
 from socketd.net.timer_wheel import TimerWheel
 
 
@@ -115,7 +114,6 @@ class ServiceState:
     @ivar observed: whether message events are logged or watched; a plain attribute, since
         it is read for each message.
     @ivar faults: the profile that is on, with its draws; C{None} is off.
-    @ivar alarms: the exact times of what its faults hold.
     @ivar sources: what its protocol measures of each source, bounded by the protocol.
     @ivar counters: the service's counters; those of a connection are added when it closes.
     """
@@ -134,17 +132,12 @@ class ServiceState:
     counters: Counters = field(factory=Counters, init=False)
     sources: OrderedDict[Any, Any] = field(factory=OrderedDict, init=False)
     _observers: int = field(default=0, init=False)
-    alarms: Alarms = field(init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
 
     @wheel.default
     def _make_wheel(self) -> TimerWheel:
         return TimerWheel(self.event_bus.clock)
-
-    @alarms.default
-    def _make_alarms(self) -> Alarms:
-        return Alarms(self.event_bus.clock)
 
     def __attrs_post_init__(self) -> None:
         self.event_bus.on_watched(self._update_observed)

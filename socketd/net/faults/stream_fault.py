@@ -6,6 +6,8 @@ from collections import Counter
 from math import inf
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
+
 from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.faults.held_output import HeldOutput
 from socketd.settings.faults.profile import ENDS, SENDING
@@ -31,7 +33,7 @@ class StreamFault:
     @ivar ended: whether this end has come.
     @ivar moved_at: when something was last sent, or acknowledged while a reset waits for that.
     @ivar busy: whether held bytes are being sent.
-    @ivar rings_at: when the connection is woken for what is due next.
+    @ivar rings_at: when the connection is woken for what is due next, by C{timer}.
     """
 
     __slots__ = (
@@ -53,12 +55,14 @@ class StreamFault:
         "reads",
         "rings_at",
         "secure",
+        "timer",
     )
 
     def __init__(self, draw: ConnectionDraw, counts: Counter[str]) -> None:
         """@param counts: the connections of the service on which a fault acted, by its name."""
         self.draw, self._counts, self._counted = draw, counts, set[str]()
         self.secure: Any = None
+        self.timer: IDelayedCall | None = None
         self.held: HeldOutput | None = None
         self.left: int | None = None
         self.ending, self._timed = "", list[tuple[float, str]]()
@@ -140,6 +144,13 @@ class StreamFault:
         """Take no more output, and forget what is held; return how many bytes that were."""
         self.left, self.ended, self.endless = 0, True, False
         return self.held.clear() if self.held is not None else 0
+
+    def stop_timer(self) -> None:
+        """Let the connection no longer be woken."""
+        self.rings_at = inf
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def open(self, now: float) -> bool:
         """Begin to read if C{slow} is over; return whether it is over just now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from math import inf
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -58,7 +59,7 @@ class Faulty(ReadSide):
     def stop_fault(self) -> None:
         """End the profile: what is held is sent at once."""
         fault = self._fault
-        self.service_state.alarms.stop(fault)
+        fault.stop_timer()
         fault.endless, fault.reads = False, True
         self._send_all()
         if fault.secure is not None:
@@ -217,11 +218,14 @@ class Faulty(ReadSide):
         fault = self._fault
         due = fault.due
         if due < fault.rings_at and self.state.is_alive:
-            self.service_state.alarms.set(fault, self, due)
+            fault.stop_timer()
+            delay = max(0.0, due - self.reactor.seconds())
+            fault.rings_at, fault.timer = due, self.reactor.callLater(delay, self._wake)
 
-    def wake(self) -> None:
+    def _wake(self) -> None:
         """Do what is due."""
         fault, now = self._fault, self.reactor.seconds()
+        fault.rings_at, fault.timer = inf, None
         if fault.open(now):
             self._update_reading()
         while name := fault.next_end(now):
@@ -247,15 +251,11 @@ class Faulty(ReadSide):
         (self.app_transport or self).loseConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        self.service_state.alarms.stop(self._fault)
+        self._fault.stop_timer()
         self._fault.drop()
         super().connectionLost(reason)
 
     # Reading and deadlines
-
-    def doRead(self) -> None:
-        self.service_state.alarms.ring()
-        super().doRead()
 
     def _wants_to_read(self) -> bool:
         may_read = self._fault.reads or self.state.phase == LINGERING
