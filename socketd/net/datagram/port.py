@@ -273,9 +273,12 @@ class DatagramPort(Port):
     def question(self) -> Question:
         """
         Take over the answering of the current datagram, also for a time when it is no longer
-        the current one; L{write} can no longer answer it.
+        the current one; L{write} can no longer answer it, unless there is no rule for the
+        length of replies: then this port also sends unasked.
         """
-        allowance, self._allowance = self._allowance, 0
+        allowance = self._allowance
+        if self._floor < math.inf:
+            self._allowance = 0
         return Question(self._current, self, self._ancillary(), allowance)
 
     def trusts(self, source: Any) -> bool:

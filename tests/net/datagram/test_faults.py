@@ -86,6 +86,14 @@ class FaultyPortTests(DatagramCase):
         """Read what has come back."""
         return [datagram for datagram, _ in self.replies(client)]
 
+    def test_unasked(self) -> None:
+        """Without a rule for the length of replies a port also sends unasked, after a question."""
+        client, protocol = self.bound(("127.0.0.1", 0)), DatagramRecorder()
+        self.ask(client, self.serve(protocol=protocol, latency=LATE), b"question")
+        transport: Any = protocol.transport
+        transport.write(b"unasked", client.getsockname())
+        self.assertEqual(self.answers(client), [b"unasked"])
+
     def test_families(self) -> None:
         """Over IPv4, IPv6 and UNIX sockets each client has its own answers, later, in order."""
         for place, clients in (
