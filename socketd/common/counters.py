@@ -14,6 +14,10 @@ from typing import Protocol
 import attrs
 from attrs import define, field
 
+#: The reasons to drop a datagram that a protocol shares with the transport: one longer than it
+#: takes, and one whose answer would be delayed beside too many others.
+TOO_LONG, DELAY_QUEUE = "too_long", "delay_queue"
+
 
 class Counting(Protocol):
     """The counters of a live connection."""

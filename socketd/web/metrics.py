@@ -28,10 +28,10 @@ import twisted
 from socketd.access.bans import BANNED
 from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
+from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
-from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.faults.datagrams import FAULT_QUEUE
 from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
 from socketd.net.stream.deadlines import FIRST_BYTE
@@ -62,7 +62,7 @@ REFUSALS = (
     SERVER_NAME,
     CLIENT_NAME,
 )
-DROPS = (*REASONS, TOO_LONG, FAULT_QUEUE, *RETIRED)
+DROPS = (*REASONS, TOO_LONG, FAULT_QUEUE, DELAY_QUEUE, *RETIRED)
 DEADLINES = (FIRST_BYTE, IDLE, STALL, LIFETIME, HANDSHAKE_TIMEOUT)
 
 #: The values of the labels, and the value of the metric.

@@ -49,6 +49,7 @@ class FakeDatagramTransport:
     @ivar allowance: how many bytes a datagram may have; the port of the daemon sets it
         for each datagram that it delivers.
     @ivar refused: the datagrams that had more.
+    @ivar dropped: the reasons for which the protocol dropped datagrams.
     """
 
     allowance: float = math.inf
@@ -56,6 +57,11 @@ class FakeDatagramTransport:
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, Any]] = []
         self.refused: list[bytes] = []
+        self.dropped: list[str] = []
+
+    def drop(self, reason: str) -> None:
+        """Note that a datagram is dropped."""
+        self.dropped.append(reason)
 
     def write(self, packet: bytes, addr: Any = None) -> None:
         if not isinstance(packet, bytes):

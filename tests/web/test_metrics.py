@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE
 from socketd.access.rates import SOURCE_RATE
+from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.faults import switch
 from socketd.daemon.state import State
-from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.faults.datagrams import FAULT_QUEUE
 from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.measure.stamp import CLASSES, RESULTS
@@ -301,7 +301,7 @@ class DropsPageTests(SynchronousTestCase):
     def test_datagrams(self) -> None:
         """It has every reason to drop a datagram, in the order of the rules, and no other."""
         (found,) = reasons("Datagrams")
-        rules = (*REASONS, TOO_LONG, FAULT_QUEUE, *RETIRED)
+        rules = (*REASONS, TOO_LONG, FAULT_QUEUE, DELAY_QUEUE, *RETIRED)
         self.assertEqual(sorted(found), sorted(DROPS))
         self.assertEqual(set(found), set(rules))
         asked = [reason for reason in REASONS if reason != REPLY_SIZE]

@@ -12,6 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from socketd.access.addresses import canonical
 from socketd.access.datagram_guard import DESTINATION, REPLY_SIZE
+from socketd.common.counters import TOO_LONG
 from socketd.net.addresses import to_address, to_pair
 from socketd.net.datagram import mmsg
 from socketd.net.datagram.cmsg import (
@@ -31,10 +32,6 @@ from socketd.net.service_state import ServiceState
 
 #: Entries of each address cache of a port; a full cache is cleared.
 MAX_CACHED = 1024
-
-#: The reason to drop a truncated datagram: only those of UNIX sockets can exceed the
-#: buffer.
-TOO_LONG = "too_long"
 
 #: The sizes of struct sockaddr_in, sockaddr_in6 and sockaddr_un.
 _NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}

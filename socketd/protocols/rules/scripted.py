@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.python.failure import Failure
 
+from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.protocols.frames import parse_framing
 from socketd.protocols.framing import MessageProtocol
 from socketd.protocols.rules.conversation import Conversation, Script
@@ -19,8 +20,8 @@ from socketd.protocols.rules.silence import Silence
 #: those of a whole batch take some 20 ms.
 STEPS_PER_BYTE = 32
 
-#: The datagrams of a port whose answers may be delayed at a time; further ones have no answer.
-#: A client that waits has few on the way.
+#: The datagrams of a port whose answers may be delayed at a time; further ones are dropped.  A
+#: client that waits has few on the way.
 MAX_DELAYED = 512
 
 
@@ -121,8 +122,7 @@ class ScriptedDatagrams(DatagramProtocol):
     """
     Answer each datagram by the first rule that matches; those of a port are one conversation.
 
-    Closing and resetting mean nothing here. A datagram that is longer than a message is not
-    answered.
+    Closing and resetting mean nothing here. A datagram that is longer than a message is dropped.
     """
 
     transport: Any
@@ -138,6 +138,7 @@ class ScriptedDatagrams(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         if len(datagram) > self._framing.max_message:
+            self.transport.drop(TOO_LONG)
             return
         message = self._framing.unterminated(datagram)
         rule = self._conversation.choose(message)
@@ -150,6 +151,8 @@ class ScriptedDatagrams(DatagramProtocol):
             number, question = next(self._numbers), self.transport.question()
             late = self._clock.callLater(rule.after, self._answer_late, number, question, answer)
             self._delayed[number] = late
+        else:
+            self.transport.drop(DELAY_QUEUE)
 
     def stopProtocol(self) -> None:
         for late in self._delayed.values():

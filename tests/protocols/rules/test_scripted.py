@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IPullProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.protocols.framing import BATCH_BYTES
 from socketd.protocols.rules.options import parse_rules
 from socketd.protocols.rules.scripted import MAX_DELAYED
@@ -306,9 +307,10 @@ class DatagramTests(SynchronousTestCase):
         self.assertEqual(self.ask(protocol, *[b"a"] * 6), [b"1", b"1", b"2", b"2"])
 
     def test_too_long(self) -> None:
-        """One that is longer than the longest message is not answered."""
+        """One that is longer than the longest message is dropped, and counted."""
         protocol = self.begin('* -> "x"', max_message=4)
         self.assertEqual(self.ask(protocol, b"1234", b"12345"), [b"x"])
+        self.assertEqual(self.transport.dropped, [TOO_LONG])
 
     def test_after(self) -> None:
         """A delayed answer does not hold the others, and keeps the size rule of its datagram."""
@@ -322,9 +324,10 @@ class DatagramTests(SynchronousTestCase):
         self.assertEqual(self.ask(protocol), [b"1"])
 
     def test_bound(self) -> None:
-        """So many answers may be delayed at a time; with the port their timers end."""
+        """So many answers may be delayed at a time, others are dropped; their timers end, too."""
         protocol = self.begin('* -> "1", after 2s')
         self.assertEqual(self.ask(protocol, *[b"a"] * (MAX_DELAYED + 5)), [])
+        self.assertEqual(self.transport.dropped, [DELAY_QUEUE] * 5)
         self.clock.advance(2)
         self.assertEqual(len(self.ask(protocol)), MAX_DELAYED)
         self.ask(protocol, b"a")
