@@ -162,7 +162,7 @@ class _Loader:
         values = self._values(section.name, section.line, section.entries, known)
         parsed = {known[n].attribute: value for n, value in values.items() if value is not None}
         options = FaultOptions(**parsed)
-        if None not in values.values():
+        if section.entries.keys() <= known.keys() and None not in values.values():
             for option, message in contradictions(options):
                 if option:
                     self._report_value(section.name, option, section.entries[option], message)

@@ -130,7 +130,7 @@ class SwitchTests(Case):
             "fault ecko slow": "ecko is no service; did you mean echo?",
             "fault echo slwo": "slwo is no fault profile; did you mean slow?",
             "fault upper lossy": "lossy has loss, for datagrams only (a stream would be"
-            " corrupted, not lossy), which no listener here takes",
+            " corrupted, not lossy), which no listener here takes; write udp:PORT",
             "fault echo slow later": "write fault SERVICE PROFILE [now]",
             "fault echo": "write fault SERVICE PROFILE [now]",
             'fault echo "slow"\x1b': r'"slow"\x1b is no fault profile; known are lossy, slow',

@@ -73,8 +73,7 @@ TABLE: list[tuple[str, list[str]]] = [
      ["FILE:4: [fault:a] los: is not an option here; did you mean loss?",
       "FILE:5: [fault:a] rate: is not an option here; write bandwidth",
       "FILE:6: [fault:a] listen: is not an option here; write it in the section of a service, or"
-      " in [defaults] for all",
-      "FILE:3: [fault:a]: has no fault; write such as latency = 80ms"]),
+      " in [defaults] for all"]),
     (f"{ECHO}latency = 80ms\n",
      ["FILE:3: [echo] latency: is not an option here; write it in a section [fault:NAME], and"
       " fault = NAME in that of the service"]),
@@ -86,13 +85,13 @@ TABLE: list[tuple[str, list[str]]] = [
     # What no listener takes.
     ("[stream]\nlisten = tcp:7\nfault = a\n[fault:a]\nloss = 1%\ncorrupt = 1%\nlatency = 1s\n",
      ["FILE:3: [stream] fault = a: has loss and corrupt, for datagrams only (a stream would be"
-      " corrupted, not lossy), which no listener here takes"]),
+      " corrupted, not lossy), which no listener here takes; write udp:PORT"]),
     ("[datagram]\nlisten = udp:7\nfault = a\n[fault:a]\nslice = 1\nat = protocol\nloss = 1%\n",
      ["FILE:3: [datagram] fault = a: has slice and at, for streams only, which no listener here"
-      " takes"]),
+      " takes; write tcp:PORT"]),
     ("[datagram]\nlisten = udp:7\nfault = a\n[fault:a]\naccept = slow 5s\n",
      ["FILE:3: [datagram] fault = a: has accept = slow 5s, for streams only, which no listener"
-      " here takes"]),
+      " here takes; write tcp:PORT"]),
     # Contradictions.
     (f"{ECHO}[fault:a]\nseed = 7\n",
      ["FILE:3: [fault:a]: has no fault; write such as latency = 80ms"]),

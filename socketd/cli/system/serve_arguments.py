@@ -33,6 +33,9 @@ _PLACE = "the arguments"
 #: How diagnostics write an option of a file.
 _ASSIGNED = re.compile(r"\b([a-z][\w-]*) = ", re.ASCII)
 
+#: How a diagnostic of a whole profile begins.
+_HAS = re.compile(r"has ([a-z-]+)", re.ASCII)
+
 
 def configure_arguments(
     words: Sequence[str], runtime: str, limit: int | None = None
@@ -127,7 +130,7 @@ class Sections:
             column, message = diagnostic.column, diagnostic.message
             return Diagnostic(shown(subject), line, message, column=column)
         if diagnostic.line:
-            subject = self.words[diagnostic.line - 1]
+            subject = self._argument(diagnostic)
         else:
             subject = diagnostic.value or " ".join(self.listeners) or "LISTENER"
         prefix = _PREFIX if diagnostic.section.startswith(FAULT) else ""
@@ -135,6 +138,12 @@ class Sections:
         message = _ASSIGNED.sub(rf"{prefix}\1=", message)
         message = message.replace("did you mean ", f"did you mean {prefix}")
         return Diagnostic(shown(subject), 0, message)
+
+    def _argument(self, diagnostic: Diagnostic) -> str:
+        """Return the argument that is wrong; of all of a profile, the one that is named first."""
+        named = _HAS.match(diagnostic.message) if diagnostic.option == "fault" else None
+        entry = self.profile.get(named[1]) if named else None
+        return self.words[(entry.line if entry else diagnostic.line) - 1]
 
 
 def _is_text(word: str) -> bool:

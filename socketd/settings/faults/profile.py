@@ -152,6 +152,8 @@ DATAGRAM_FAULTS = ("latency", "bandwidth", "accept", *DATAGRAM_ONLY)
 STREAM_ONLY = ("slice", *ENDS, "at")
 STREAM_ACTIONS = (REFUSE, SLOW)
 
+_NONE_TAKES = "which no listener here takes"
+
 
 @frozen
 class FaultProfile:
@@ -185,10 +187,10 @@ class FaultProfile:
         @return: an empty string if it can.
         """
         if not datagrams and (wrong := self.options.given(DATAGRAM_ONLY)):
-            why = "a stream would be corrupted, not lossy"
-            return f"has {_and(wrong)}, for datagrams only ({why}), which no listener here takes"
+            only = "for datagrams only (a stream would be corrupted, not lossy)"
+            return f"has {_and(wrong)}, {only}, {_NONE_TAKES}; write udp:PORT"
         if not streams and (wrong := self._stream_only()):
-            return f"has {_and(wrong)}, for streams only, which no listener here takes"
+            return f"has {_and(wrong)}, for streams only, {_NONE_TAKES}; write tcp:PORT"
         return ""
 
     def _stream_only(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.cli.system import serve
 from socketd.cli.system.run import obey_sigterm
 from socketd.cli.system.serve_arguments import configure_arguments
 from socketd.common.errors import BAD_CONFIGURATION, GOOD, USAGE, Terminated
@@ -69,6 +70,17 @@ COMPLAINTS: dict[tuple[str, ...], list[str]] = {
     ],
     ("echo", "tcp:7", "fault.latency=1s", "fault=other"): [
         "fault=other: is not a profile of this file; known are serve"
+    ],
+    ("echo", "tcp:7", "fault.latency=1s", "fault.loss=5%", "fault.corrupt=1%"): [
+        "fault.loss=5%: has loss and corrupt, for datagrams only (a stream would be corrupted, not"
+        " lossy), which no listener here takes; write udp:PORT"
+    ],
+    ("echo", "udp:7", "fault.accept=refuse"): [
+        "fault.accept=refuse: has accept=refuse, for streams only, which no listener here takes;"
+        " write tcp:PORT"
+    ],
+    ("echo", "tcp:7", "fault.lossy=5%"): [
+        "fault.lossy=5%: is not an option here; did you mean fault.loss?"
     ],
     ("ntp", "tcp:7"): [
         "tcp:7: is a stream listener, which the protocol does not have; write udp:"
@@ -185,6 +197,7 @@ class CommandTests(SynchronousTestCase):
         _, out, _ = run_main("serve", "reply", "--help")
         self.assertRegex(out, r"OPTIONS OF reply *\n.*")
         self.assertRegex(out, r"(?m)^close=yes \| no +Whether to close after the first answer\.$")
+        self.patch(serve, "declared", lambda options: {})
         _, out, _ = run_main("serve", "discard", "-h")
         self.assertNotIn("OPTIONS OF", out)
 
