@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 import attrs
 
+from socketd.cli.common.output import emit
 from socketd.cli.system.rule_table import place_of, rules_of
 from socketd.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.common.paths import find_config, runtime_directory
@@ -38,11 +39,7 @@ def run(arguments: Namespace) -> int:
     try:
         configuration = configure(file, runtime, limit)
     except SettingsError as error:
-        if arguments.json:
-            complaints = [attrs.asdict(diagnostic) for diagnostic in error.diagnostics]
-            print(json.dumps({"ok": False, "complaints": complaints}))
-        print(error, file=sys.stderr)
-        return BAD_CONFIGURATION
+        return refuse(error, arguments.json)
     settings = configuration.settings
     found = {"warning": [*warnings_of(configuration, runtime)], "hint": [*hints_of(settings)]}
     for severity, diagnostics in found.items():
@@ -50,6 +47,15 @@ def run(arguments: Namespace) -> int:
             print(f"{severity}: {diagnostic}", file=sys.stderr)
     print(_as_json(settings, found) if arguments.json else _as_text(settings))
     return GOOD
+
+
+def refuse(error: SettingsError, as_json: bool) -> int:
+    """Print what is wrong with a file, and return the exit status."""
+    if as_json:
+        complaints = [attrs.asdict(diagnostic) for diagnostic in error.diagnostics]
+        emit(json.dumps({"ok": False, "complaints": complaints}) + "\n")
+    print(error, file=sys.stderr)
+    return BAD_CONFIGURATION
 
 
 def _as_text(settings: Settings) -> str:

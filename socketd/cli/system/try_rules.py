@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import attrs
 from attrs import frozen
 
 from socketd.cli.common.arguments import argument_type
 from socketd.cli.common.output import emit
+from socketd.cli.system.check import refuse
 from socketd.cli.system.rule_table import place_of
-from socketd.common.errors import BAD_CONFIGURATION, FAILED, GOOD, CommandError
+from socketd.common.errors import FAILED, GOOD, CommandError
 from socketd.common.paths import runtime_directory
 from socketd.common.table import render
 from socketd.protocols.frames import parse_framing
@@ -86,11 +85,7 @@ def run(arguments: Namespace) -> int:
         runtime = runtime_directory(os.environ, os.geteuid())
         settings = load(arguments.file, installed(), runtime)
     except SettingsError as error:
-        if arguments.json:
-            complaints = [attrs.asdict(diagnostic) for diagnostic in error.diagnostics]
-            emit(json.dumps({"ok": False, "complaints": complaints}) + "\n")
-        print(error, file=sys.stderr)
-        return BAD_CONFIGURATION
+        return refuse(error, arguments.json)
     service = _find(settings, arguments.service)
     greeting = service.options.greeting
     turns = list(_turns(service, arguments.messages))
