@@ -44,6 +44,9 @@ TURN_BYTES = 64 * 1024
 #: Statuses whose answer has no body (RFC 9110, 15.2.2, 15.3.5, 15.3.6 and 15.4.5).
 NO_BODY = (101, 204, 205, 304)
 
+#: The headers of an answer that goes on with WebSocket, or wants to (RFC 9110, 15.5.22).
+SWITCHING = ("Upgrade", "websocket"), ("Connection", "Upgrade")
+
 
 @frozen
 class Answer:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from mimetypes import MimeTypes
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from socketd.protocols.rules.options import RULES
 from socketd.protocols.rules.refusals import refusals_of
@@ -24,6 +24,7 @@ from socketd.settings.value_types import (
     YES_NO,
     ValueType,
     one_file,
+    parse_list,
     parse_path,
     within,
 )
@@ -83,9 +84,30 @@ def _media_type(path: str) -> str:
 
 def parse_health(text: str) -> str:
     """Parse the path of the health check; an empty text means none."""
-    if text and re.fullmatch(r"/[!-~]{0,255}", text) is None:
+    # Neither ? nor #, behind which no path is.
+    if text and re.fullmatch(r'/[!"$->@-~]{0,255}', text) is None:
         raise ValueError("is no path; write /healthz, for example")
     return text
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Parse a list of origins, as browsers write them (RFC 6454, 6.2)."""
+    problem = "is no origin; write https://example.org, in lower case and without a path"
+    return _items(text, r"null|[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+", problem)
+
+
+def parse_subprotocols(text: str) -> tuple[str, ...]:
+    """Parse a list of subprotocols, which are tokens (RFC 6455, 4.1)."""
+    problem = "is no subprotocol; write letters, digits, points or hyphens"
+    return _items(text, r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", problem)
+
+
+def _items(text: str, pattern: str, problem: str) -> tuple[str, ...]:
+    items = parse_list(text)
+    for item in items:
+        if re.fullmatch(pattern, item) is None:
+            raise ValueError(f"has {item}, which {problem}")
+    return items
 
 
 @frozen
@@ -108,12 +130,12 @@ class WebSocketOptions:
         "The time in which a request that has begun must be complete, or it is answered 408.",
     )
     subprotocols: tuple[str, ...] = option(
-        LIST,
+        evolve(LIST, parse=parse_subprotocols),
         (),
         "The subprotocols of WebSocket that are agreed on, in any order; by default none.",
     )
     origins: tuple[str, ...] = option(
-        LIST,
+        evolve(LIST, parse=parse_origins),
         (),
         "The origins whose pages may use WebSocket, https://example.org for example; by default"
         " all. Clients without an origin are served.",

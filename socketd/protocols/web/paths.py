@@ -77,9 +77,20 @@ class Call:
             raise BadRequest(400, "argument", f"{text} {what} are too many; up to {limit:.15g}")
         return float(text)
 
-    def count(self) -> int:
+    def count(self, text: str, limit: int, what: str) -> int:
+        """
+        Parse a number of things.
+
+        @raise BadRequest: if it is none, or is above the limit.
+        """
+        number = self.number(text, limit, what)
+        if "." in text:
+            raise BadRequest(400, "argument", f"{text} {what} are no whole number")
+        return int(number)
+
+    def size(self) -> int:
         """Parse the first part as a number of bytes."""
-        return int(self.number(self.parts[0], self.options.max_bytes, "bytes"))
+        return self.count(self.parts[0], self.options.max_bytes, "bytes")
 
     def random(self) -> Random:
         """Make the source of chance, the same for the same C{seed} of the query."""
@@ -115,7 +126,7 @@ def _delay(call: Call) -> Answer:
 
 def _bytes(call: Call) -> Answer:
     """Answer random bytes; the same ones for the same C{seed}."""
-    count = call.count()
+    count = call.size()
     return in_pieces(_random(call.random(), count), count)
 
 
@@ -127,7 +138,7 @@ def _random(random: Random, count: int) -> Iterator[bytes]:
 def _drip(call: Call) -> Answer:
     """Answer C{numbytes} bytes spread over C{duration}, after C{delay}, with status C{code}."""
     max_delay = call.options.max_delay
-    count = int(call.number(call.argument("numbytes", "10"), call.options.max_bytes, "bytes"))
+    count = call.count(call.argument("numbytes", "10"), call.options.max_bytes, "bytes")
     duration = call.number(call.argument("duration", "2"), max_delay, "seconds")
     delay = call.number(call.argument("delay", "0"), max_delay, "seconds")
     code = _STATUS.fullmatch(call.argument("code", "200"))
@@ -140,7 +151,7 @@ def _drip(call: Call) -> Answer:
 
 
 def _stream(call: Call) -> Answer:
-    count = int(call.number(call.parts[0], MAX_LINES, "lines"))
+    count = call.count(call.parts[0], MAX_LINES, "lines")
     rest = json.dumps({**describe_head(call.asked), **call.facts()})[1:].encode()
     return Answer(pieces=(b'{"id": %d, %b\n' % (i, rest) for i in range(count)))
 
@@ -161,7 +172,7 @@ def _ip(call: Call) -> Answer:
 
 
 def _redirect(call: Call) -> Answer:
-    left = int(call.number(call.parts[0], MAX_REDIRECTS, "redirections"))
+    left = call.count(call.parts[0], MAX_REDIRECTS, "redirections")
     place = f"/redirect/{left - 1}" if left > 1 else "/anything"
     return Answer(302, f"{place}\n".encode(), TEXT, (("Location", place),))
 
@@ -195,7 +206,7 @@ def _gzip(call: Call) -> Answer:
 
 def _range(call: Call) -> Answer:
     """Answer letters in alphabetical order, or the range of them that is asked for."""
-    count = call.count()
+    count = call.size()
     headers = [("Accept-Ranges", "bytes"), ("ETag", f'"range{count}"')]
     asked = _RANGE.fullmatch(call.asked.header("range").strip())
     bounds = (0, count) if asked is None else _bounds(asked, count)
@@ -284,5 +295,5 @@ def find_answer(asked: Asked, facts: Facts, options: HttpOptions) -> Answer | No
         return None
     found = re.fullmatch(path.pattern, rest, re.ASCII)
     if found is None:
-        raise BadRequest(404, "path", f"is written {path.usage}")
+        raise BadRequest(404, "path", f"write {path.usage}")
     return path.answer(Call(asked, facts, options, found.groups()))

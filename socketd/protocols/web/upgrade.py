@@ -11,7 +11,7 @@ from wsproto.extensions import Extension
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import generate_accept_token
 
-from socketd.protocols.web.answers import Answer, BadRequest
+from socketd.protocols.web.answers import SWITCHING, Answer, BadRequest
 from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.deflate import BoundedDeflate
 from socketd.protocols.web.message_socket import EchoSocket, MessageSocket
@@ -44,18 +44,17 @@ def switch(asked: Asked, options: WebSocketOptions, clock: IReactorTime) -> Answ
         headers.append(("Sec-WebSocket-Protocol", common[0]))
     token = generate_accept_token(asked.header("sec-websocket-key").encode()).decode("ascii")
     accepting = ("Sec-WebSocket-Accept", token)
-    switching = [("Upgrade", "websocket"), ("Connection", "Upgrade"), accepting]
     connection, rules = Connection(SERVER, extensions), options.rules
     served = connection, bool(extensions), options.max_message, clock
     successor: MessageSocket
     successor = EchoSocket(*served) if rules is None else ScriptedSocket(rules, *served)
-    return Answer(101, headers=(*switching, *headers), successor=successor)
+    return Answer(101, headers=(*SWITCHING, accepting, *headers), successor=successor)
 
 
 def _check(asked: Asked, options: WebSocketOptions) -> None:
     if asked.header("sec-websocket-version") != VERSION:
-        header = "Sec-WebSocket-Version", VERSION
-        raise BadRequest(426, "upgrade", "the only version of WebSocket is 13", header)
+        headers = ("Sec-WebSocket-Version", VERSION), *SWITCHING
+        raise BadRequest(426, "upgrade", "the only version of WebSocket is 13", *headers)
     try:
         is_key = len(b64decode(asked.header("sec-websocket-key"), validate=True)) == KEY_BYTES
     except (binascii.Error, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from socketd.protocols.spec import ProtocolSpec
-from socketd.protocols.web.answers import Answer, BadRequest
+from socketd.protocols.web.answers import SWITCHING, Answer, BadRequest
 from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.channel import Channel
 from socketd.protocols.web.options import WebSocketOptions, refusals
@@ -15,8 +15,7 @@ class WebSocketChannel(Channel):
     def answer_other(self, asked: Asked) -> Answer:
         if asked.wants_websocket:
             return self.switch(asked)
-        headers = ("Upgrade", "websocket"), ("Connection", "Upgrade")
-        raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *headers)
+        raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *SWITCHING)
 
 
 declaration = ProtocolSpec(

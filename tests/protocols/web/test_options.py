@@ -7,7 +7,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.web.options import MAX_FILE, FixedResponse, parse_health, read_response
+from socketd.protocols.web.options import (
+    MAX_FILE,
+    FixedResponse,
+    parse_health,
+    parse_origins,
+    parse_subprotocols,
+    read_response,
+)
 
 
 class OptionTests(SynchronousTestCase):
@@ -46,7 +53,18 @@ class OptionTests(SynchronousTestCase):
 
     def test_health(self) -> None:
         """A health check is a path, or none."""
-        for text in ("", "/", "/healthz", "/a/b?c"):
+        for text in ("", "/", "/healthz", "/a/b;c"):
             self.assertEqual(parse_health(text), text)
-        for text in ("healthz", "/a b", "/\xe9", "/" + "x" * 256):
+        for text in ("healthz", "/a b", "/a?b", "/\xe9", "/" + "x" * 256):
             self.assertRaises(ValueError, parse_health, text)
+
+    def test_lists(self) -> None:
+        """An origin or a subprotocol that no client could send is complained of."""
+        for text in ("https://a.org, http://[::1]:8080", "null", "chrome-extension://abc", ""):
+            self.assertEqual(", ".join(parse_origins(text)), text)
+        for text in ("a.org", "https://a.org/", "HTTPS://a.org", "*", "null, http://A"):
+            with self.assertRaisesRegex(ValueError, "is no origin; write https://example.org"):
+                parse_origins(text)
+        self.assertEqual(parse_subprotocols("chat.v2\nx_1"), ("chat.v2", "x_1"))
+        with self.assertRaisesRegex(ValueError, "has a b, which is no subprotocol"):
+            parse_subprotocols("c, a b")

@@ -217,7 +217,7 @@ class ComplaintTests(WebCase):
             connection.send(request(f"/{name}/a/b/c"))
             (response,) = connection.taken()
             self.assertEqual((response.status, connection.wire.disconnecting), (404, False))
-            self.assertEqual(response.body, f"is written {path.usage}\n".encode())
+            self.assertEqual(response.body, f"write {path.usage}\n".encode())
 
     def test_too_much(self) -> None:
         """What asks for too much, or for no number, is answered 400 with the limit."""
@@ -235,6 +235,9 @@ class ComplaintTests(WebCase):
             ("/delay/-1", "'-1' is no number"),
             ("/bytes/%C2%B2", "'%C2%B2' is no number"),
             ("/drip?numbytes=x", "'x' is no number"),
+            ("/bytes/1.5", "1.5 bytes are no whole number"),
+            ("/drip?numbytes=2.0", "2.0 bytes are no whole number"),
+            ("/stream/0.5", "0.5 lines are no whole number"),
             ("/drip?code=204", "write code=200 to 599"),
             ("/drip?code=x", "write code=200 to 599"),
             ("/status/100", "write /status/200 to 599"),

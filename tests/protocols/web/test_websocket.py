@@ -130,7 +130,7 @@ class HandshakeTests(WebSocketCase):
             response = self.refused(**fields)
             self.assertEqual(response.status, status, fields)
         other = self.refused(Sec_WebSocket_Version="8").headers
-        self.assertEqual(other["Sec-WebSocket-Version"], "13")
+        self.assertEqual((other["Sec-WebSocket-Version"], other["Upgrade"]), ("13", "websocket"))
         self.assertEqual(self.refused("POST").status, 400)
 
     def test_not_asked(self) -> None:
