@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli.common": {"common"},
     "cli.transport": {"cli.common", "common"},
     "cli.client": {"cli.common", "cli.transport", "common", "terminal"},
+    "cli.clock": {"cli.client", "cli.common", "cli.transport", "common"},
     "cli.operator": {
         "cli.client", "cli.common", "cli.transport", "common", "settings", "terminal",
     },

@@ -35,7 +35,7 @@ MODULES = {
     "console": "operator.console",
     "send": "client.send",
     "chat": "client.chat",
-    "time": "client.time",
+    "time": "clock.time",
     "ping": "client.ping",
     "record": "record.command",
     "whoami": "client.whoami",

@@ -253,7 +253,7 @@ class CommandTests(CommandTestCase):
         """TLS and certificates are imported only on demand."""
         for names, unwanted in (
             ("system.certificate, system.socket_options", "cryptography"),
-            ("client.chat, client.send, client.time", "socketd.cli.transport.tls"),
+            ("client.chat, client.send, clock.time", "socketd.cli.transport.tls"),
         ):
             modules = ", ".join(f"socketd.cli.{name}" for name in names.split(", "))
             code = f"import sys, {modules}; "

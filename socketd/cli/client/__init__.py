@@ -1,1 +1,1 @@
-"""The client subcommands: send, chat, time, ping."""
+"""The client subcommands: send, chat, ping, whoami."""

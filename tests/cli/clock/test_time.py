@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.client.time}."""
+"""Tests for L{socketd.cli.clock.time}."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.time import MAX_REPLY, query, render_json, render_table
-from socketd.cli.client.time_reply import ERA, Measurement, TimeReply, Timestamp
+from socketd.cli.clock.time import MAX_REPLY, query, render_json, render_table
+from socketd.cli.clock.time_reply import ERA, Measurement, TimeReply, Timestamp
 from socketd.cli.common.address import parse
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import CommandTestCase, HalfCloseTransport, Server
@@ -164,6 +164,34 @@ class CommandTests(CommandTestCase):
         self.assertGreater(abs(json.loads(out)["offset_seconds"]), 60 * 365 * 86400)
         expected = b"the server seems to count from 1900 (RFC 868): --epoch 1900\n"
         self.assertEqual(err, expected)
+
+    async def test_daytime(self) -> None:
+        """A line of RFC 867 is read; where it names no zone, it is said that UTC is assumed."""
+        for line, known, added in (
+            (b"2027-01-15T08:00:00Z\r\n", True, b""),
+            (b"Fri Jan 15 08:00:00 2027\r\n", False, b", if its zone is UTC"),
+        ):
+            address = f"udp:127.0.0.1:{self.listen_datagrams(Clock(line))}"
+            out, err, status = await self.command("time", address)
+            self.assertEqual((err, status), (b"", 0))
+            self.assertIn(b"local time  Fri Jan 15 08:00:00 2027 UTC\ntext        ", out)
+            self.assertTrue(out.endswith(b"resolution 1 s" + added + b"\n"), out)
+            out, _, _ = await self.command("time", address, "--json")
+            found = json.loads(out)
+            self.assertEqual((found["unix"], found["zone_known"]), (NOW, known))
+
+    async def test_other_text(self) -> None:
+        """A text that is no known form of a time is named as one."""
+        port = self.listen_datagrams(Clock(b"a quarter past eight\r\n"))
+        _, err, status = await self.command("time", f"udp:127.0.0.1:{port}")
+        self.assertEqual(status, 1)
+        self.assertIn(b"reply error 22: it is text, as daytime servers send", err)
+
+    async def test_options_of_others(self) -> None:
+        """An option that has no meaning for a server is refused, and not ignored."""
+        for arguments in (("ntp:a", "--epoch", "unix"), ("ntp:a", "--tls"), ("a:37", "-c", "3")):
+            out, err, status = await self.command("time", *arguments)
+            self.assertEqual((out, err.count(b"\n"), status), (b"", 1, 2), err)
 
     async def test_by_stream(self) -> None:
         """A failure over a stream says how a server is asked by UDP."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from socketd.cli.clock.daytime_reply import Daytime, parse_daytime
 from socketd.common.errors import CommandError
 
 EPOCHS = {
@@ -24,6 +25,8 @@ NTP_BYTES = 48
 #: Minimum bytes to take a printable reply for text: the shortest time of day has as many, and
 #: fewer may be printable by chance.
 MIN_TEXT = 9
+#: The longest line in bytes; NIST's has 51.
+MAX_DAYTIME = 128
 #: Seconds per unit of the number.
 RESOLUTION = 1
 
@@ -86,6 +89,32 @@ def read_reply(reply: TimeReply, epoch: str) -> Measurement:
     unix = unix_time(number, epoch, middle)
     round_trip = reply.received.monotonic - reply.sent.monotonic
     return Measurement(number, epoch, unix, round_trip, unix - middle)
+
+
+@frozen
+class DaytimeMeasurement:
+    """
+    The line of a daytime server; times in seconds.
+
+    @ivar text: the line.
+    @ivar offset: seconds by which the server is ahead, as in L{Measurement}.
+    """
+
+    text: str
+    daytime: Daytime
+    round_trip: float
+    offset: float
+
+
+def read_daytime(reply: TimeReply) -> DaytimeMeasurement | None:
+    """Interpret a reply that is a time of day as text; C{None} if it is none."""
+    text = reply.data.strip().decode("ascii", "replace")
+    found = parse_daytime(text) if len(reply.data) <= MAX_DAYTIME and text.isprintable() else None
+    if found is None:
+        return None
+    middle = (reply.sent.wall + reply.received.wall) / 2
+    round_trip = reply.received.monotonic - reply.sent.monotonic
+    return DaytimeMeasurement(text, found, round_trip, found.unix - middle)
 
 
 def _guess(data: bytes) -> str:

@@ -13,8 +13,10 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from socketd.cli.clock import ntp_reply
+from socketd.cli.clock.ntp_query import DEFAULT_SAMPLES, MAX_SAMPLES, query_ntp
 from socketd.cli.client.runner import run_client
-from socketd.cli.client.time_reply import (
+from socketd.cli.clock.time_reply import (
     AUTO,
     EPOCH_NAMES,
     EPOCHS,
@@ -23,18 +25,25 @@ from socketd.cli.client.time_reply import (
     Measurement,
     TimeReply,
     Timestamp,
+    DaytimeMeasurement,
     nearest_epoch,
+    read_daytime,
     read_reply,
 )
-from socketd.cli.common.address import Address
-from socketd.cli.common.arguments import add_address, add_timeout
+from socketd.cli.common.address import Address, parse
+from socketd.cli.common.arguments import (
+    ADDRESS_HELP,
+    add_timeout,
+    argument_type,
+    whole_number,
+)
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.error_text import explain, no_answer
 from socketd.cli.transport.interface import Receiver
-from socketd.cli.transport.tls_options import add_tls
+from socketd.cli.transport.tls_options import add_tls, tls_options
 from socketd.common import table
-from socketd.common.errors import CommandError
+from socketd.common.errors import USAGE, CommandError
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import ClientTls
@@ -47,10 +56,21 @@ MAX_REPLY = 64 * 1024
 
 NTP_PORT = 123
 
+#: What stands before the host of an NTP server.
+NTP_PREFIX = "ntp:"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    add_address(parser)
+    parser.add_argument(
+        "address", metavar="ADDRESS", type=argument_type(parse_address),
+        help=f"ntp:HOST or ntp:HOST:PORT for NTP, else {ADDRESS_HELP}",
+    )  # fmt: skip
+    parser.add_argument(
+        "-c", "--samples", type=whole_number(MAX_SAMPLES),
+        help=f"how often an NTP server is asked (default {DEFAULT_SAMPLES}); the sample with the"
+        " shortest round trip counts",
+    )  # fmt: skip
     parser.add_argument(
         "--epoch", choices=[AUTO, *EPOCHS], default=AUTO,
         help="what the server counts from: 1970 (unix) or 1900 (RFC 868); by default the one "
@@ -63,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Query the server, print the result, and return the exit status."""
+    is_ntp = arguments.address.text.startswith(NTP_PREFIX)
+    if is_ntp and (tls_options(arguments) or arguments.epoch != AUTO):
+        raise CommandError("NTP has neither TLS nor another epoch", USAGE)
+    if arguments.samples and not is_ntp:
+        raise CommandError("only an NTP server is asked several times: ntp:HOST", USAGE)
+    return _run_ntp(arguments) if is_ntp else _run_time(arguments)
+
+
+def _run_time(arguments: argparse.Namespace) -> int:
     tls = load_tls(arguments)
 
     async def client(reactor: Any) -> None:
@@ -70,6 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
             reply = await query(reactor, arguments.address, arguments.timeout, tls=tls)
         except (CommandError, ConnectionRefusedError) as error:
             raise CommandError(f"{explain(error)}{_hint(arguments.address)}") from error
+        found = read_daytime(reply)
+        if found is not None:
+            emit(daytime_json(found) if arguments.json else daytime_table(found))
+            return
         measured = read_reply(reply, arguments.epoch)
         _check_epoch(measured)
         emit(render_json(measured) if arguments.json else render_table(measured))
@@ -77,10 +110,48 @@ def run(arguments: argparse.Namespace) -> int:
     return run_client(arguments.address, client)
 
 
+def parse_address(text: str) -> Address:
+    """Parse an address; C{ntp:HOST} is UDP at port 123, each other kind has to name its port."""
+    if not text.startswith(NTP_PREFIX):
+        try:
+            return parse(text)
+        except ValueError as error:
+            hint = f"; an NTP server is ntp:{text}" if _is_host(text) else ""
+            raise ValueError(f"{error}{hint}") from None
+    rest = text.removeprefix(NTP_PREFIX)
+    found = parse(f"udp:{_bracketed(rest)}:{NTP_PORT}" if _is_host(rest) else f"udp:{rest}")
+    return Address(text, found.scheme, found.host, found.port)
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text is a host without a port."""
+    try:
+        parse(f"udp:{_bracketed(text)}:{NTP_PORT}")
+    except ValueError:
+        return False
+    return True
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if host.count(":") > 1 and host[:1] != "[" else host
+
+
+def _run_ntp(arguments: argparse.Namespace) -> int:
+    """Ask an NTP server, print what it says, and return the exit status."""
+
+    async def client(reactor: Any) -> None:
+        samples = arguments.samples or DEFAULT_SAMPLES
+        found = await query_ntp(reactor, arguments.address, samples, arguments.timeout)
+        render = ntp_reply.render_json if arguments.json else ntp_reply.render_table
+        emit(render(found.samples, found.sent, time.time()))
+
+    return run_client(arguments.address, client)
+
+
 def _hint(address: Address) -> str:
     """Suggest another service after an error."""
     if address.port == NTP_PORT:
-        return "; port 123 is NTP's, which this command does not speak"
+        return f"; port 123 is NTP's: write ntp:{address.host}"
     if address.scheme in ("tcp", "tcp6"):
         host_and_port = address.text.removeprefix(f"{address.scheme}:")
         return f"; a server that is asked by UDP is udp:{host_and_port}"
@@ -111,6 +182,34 @@ def render_json(measured: Measurement) -> str:
         "unix": measured.unix,
         "number": measured.number,
         "epoch": measured.epoch,
+        "round_trip_ms": round(measured.round_trip * 1000, 3),
+        "offset_seconds": round(measured.offset, 6),
+        "resolution_seconds": RESOLUTION,
+    }
+    return json.dumps(shown) + "\n"
+
+
+def daytime_table(measured: DaytimeMeasurement) -> str:
+    """Render the line of a daytime server as the lines of a table."""
+    found = measured.daytime
+    known = "" if found.is_known else f", if {found.zone or 'its zone'} is UTC"
+    rows = [
+        ("text", measured.text),
+        ("round trip", f"{measured.round_trip * 1000:.3f} ms"),
+        ("offset", f"{measured.offset:+.3f} s, resolution {RESOLUTION} s{known}"),
+    ]
+    return table.render(("local time", _local_time(found.unix)), rows)
+
+
+def daytime_json(measured: DaytimeMeasurement) -> str:
+    """Render it as a line of JSON."""
+    found = measured.daytime
+    shown = {
+        "local_time": _local_time(found.unix),
+        "unix": found.unix,
+        "text": measured.text,
+        "zone": found.zone or None,
+        "zone_known": found.is_known,
         "round_trip_ms": round(measured.round_trip * 1000, 3),
         "offset_seconds": round(measured.offset, 6),
         "resolution_seconds": RESOLUTION,

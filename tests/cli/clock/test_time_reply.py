@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.client.time_reply}."""
+"""Tests for L{socketd.cli.clock.time_reply}."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.time_reply import (
+from socketd.cli.clock.time_reply import (
     AUTO,
     ERA,
     Measurement,

@@ -1,0 +1,1 @@
+"""C{socketd time}: clients of time servers."""

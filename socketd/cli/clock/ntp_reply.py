@@ -1,0 +1,168 @@
+"""The request and the reply of an NTP client (RFC 5905, section 7.3), and what samples say."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from math import sqrt
+
+from attrs import frozen
+
+from socketd.common import table
+from socketd.common.errors import CommandError
+from socketd.common.text import escaped
+
+#: The size of a packet without extension fields, in bytes.
+LENGTH = 48
+
+#: Seconds from 1900 to 1970.
+NTP_EPOCH = 2_208_988_800
+
+#: Version 4, client.
+_FIRST = 0x23
+_SERVER = 4
+#: Stratum from which on a server is not synchronised.
+_UNSYNCHRONISED = 16
+
+_PACKET = struct.Struct("!BBbbII4sQ8sQQ")
+_ERA = 1 << 64
+_SECOND = 1 << 32
+
+LEAPS = ("none", "a second is added today", "a second is left out today", "not synchronised")
+
+
+@frozen
+class Sample:
+    """
+    One answer of a server; times in seconds.
+
+    @ivar offset: by how much the server is ahead of our clock.
+    @ivar delay: the round trip, without the time that the server took.
+    @ivar root_delay: to its reference, there and back.
+    @ivar root_dispersion: how far its clock may be off besides.
+    """
+
+    offset: float
+    delay: float
+    stratum: int
+    leap: int
+    reference: str
+    root_delay: float
+    root_dispersion: float
+
+    @property
+    def root_distance(self) -> float:
+        """How far our clock may be off if it is set by this sample (RFC 5905, A.5.5.2)."""
+        return (self.root_delay + self.delay) / 2 + self.root_dispersion
+
+
+def encode_request(cookie: bytes) -> bytes:
+    """Write a request; eight random bytes in place of our time tell nothing of our clock."""
+    return bytes([_FIRST]) + bytes(LENGTH - 1 - len(cookie)) + cookie
+
+
+def read_sample(reply: bytes, cookie: bytes, sent: float, took: float) -> Sample | None:
+    """
+    Interpret a reply; C{None} if it answers another request.
+
+    @param cookie: of the request.
+    @param sent: when the request was sent, on our wall clock (seconds since 1970).
+    @param took: seconds until the reply came, on the monotonic clock.
+    @raise CommandError: if the server refuses, or does not know the time.
+    """
+    if len(reply) < LENGTH:
+        raise CommandError(f"reply error {len(reply)}: the peer is no NTP server")
+    head, stratum, _, _, delay, dispersion, refid, _, origin, arrived, left = _PACKET.unpack(
+        reply[:LENGTH]
+    )
+    if head & 7 != _SERVER or origin != cookie:
+        return None
+    if stratum == 0 and head >> 6 == 3 and any(refid):
+        raise CommandError(f"the server refuses: kiss code {_name(refid)}")
+    if head >> 6 == 3 or not 0 < stratum < _UNSYNCHRONISED or not (arrived and left):
+        raise CommandError("the server's clock is not synchronised")
+    stay = _since(left, arrived)
+    ahead = _since(arrived, _wide(sent)), _since(left, _wide(sent + took))
+    reference = _name(refid) if stratum == 1 else str(IPv4Address(refid))
+    return Sample(
+        sum(ahead) / 2,
+        max(0.0, took - stay),
+        stratum,
+        head >> 6,
+        reference,
+        delay / 65536,
+        dispersion / 65536,
+    )
+
+
+def _name(refid: bytes) -> str:
+    return escaped(refid.rstrip(b"\0"))
+
+
+def _wide(unix: float) -> int:
+    return int((unix + NTP_EPOCH) * _SECOND) % _ERA
+
+
+def _since(later: int, earlier: int) -> float:
+    """Subtract times of an era, half an era (68 years) apart at most."""
+    difference = (later - earlier) % _ERA
+    return (difference - _ERA if difference >= _ERA // 2 else difference) / _SECOND
+
+
+def best_of(samples: Sequence[Sample]) -> Sample:
+    """Choose the sample with the shortest round trip, which limits the error of its offset."""
+    return min(samples, key=lambda sample: sample.delay)
+
+
+def jitter_of(samples: Sequence[Sample]) -> float:
+    """The spread of the offsets around that of the best sample (RFC 5905, section 10)."""
+    best = best_of(samples).offset
+    squares = sum((sample.offset - best) ** 2 for sample in samples)
+    return sqrt(squares / max(1, len(samples) - 1))
+
+
+def render_table(samples: Sequence[Sample], sent: int, now: float) -> str:
+    """Render the samples as the lines of a table; C{now} is our time."""
+    best = best_of(samples)
+    rows = [
+        ("offset", f"{best.offset:+.6f} s, at most {best.delay / 2:.6f} s off by the path"),
+        ("delay", f"{best.delay * 1000:.3f} ms"),
+        ("jitter", f"{jitter_of(samples) * 1000:.3f} ms"),
+        ("stratum", str(best.stratum)),
+        ("leap", LEAPS[best.leap]),
+        ("root distance", f"{best.root_distance * 1000:.3f} ms"),
+        ("reference", best.reference),
+        ("samples", f"{len(samples)} of {sent}"),
+    ]
+    return table.render(("local time", _local_time(now + best.offset)), rows)
+
+
+def render_json(samples: Sequence[Sample], sent: int, now: float) -> str:
+    """Render the samples as a line of JSON; C{now} is our time."""
+    best = best_of(samples)
+    shown = {
+        "local_time": _local_time(now + best.offset),
+        "unix": round(now + best.offset, 6),
+        "offset_seconds": round(best.offset, 9),
+        "delay_ms": round(best.delay * 1000, 6),
+        "jitter_ms": round(jitter_of(samples) * 1000, 6),
+        "stratum": best.stratum,
+        "leap": best.leap,
+        "root_delay_ms": round(best.root_delay * 1000, 6),
+        "root_dispersion_ms": round(best.root_dispersion * 1000, 6),
+        "root_distance_ms": round(best.root_distance * 1000, 6),
+        "reference": best.reference,
+        "requests": sent,
+        "samples": [
+            {"offset_seconds": round(one.offset, 9), "delay_ms": round(one.delay * 1000, 6)}
+            for one in samples
+        ],
+    }
+    return json.dumps(shown) + "\n"
+
+
+def _local_time(unix: float) -> str:
+    return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))
