@@ -32,11 +32,6 @@ class ConnectionDraw:
         return self.profile.options
 
     @property
-    def profile_name(self) -> str:
-        """The name of the profile."""
-        return self.profile.name
-
-    @property
     def text(self) -> str:
         """The profile, what the draws depend on, and the faults, for people."""
         return f"{self.profile.name} {self.key}: {self.profile.describe(STREAM_FAULTS)}"

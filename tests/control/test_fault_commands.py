@@ -108,7 +108,7 @@ class SwitchTests(Case):
         assert echo.fault is not None
         self.assertEqual((echo.fault.number, upper.fault), (1, None))
         self.execute("fault echo lossy")
-        self.assertEqual(echo.fault.profile_name, "slow")
+        self.assertEqual(echo.fault.profile.name, "slow")
         self.execute("fault echo off now")
         self.assertIsNone(echo.fault)
 

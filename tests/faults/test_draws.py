@@ -30,7 +30,7 @@ class ConnectionDrawTests(SynchronousTestCase):
         self.assertEqual(
             drawn.text, "flaky 7/echo/1: latency 80ms jitter 20ms normal, reset after 100B"
         )
-        self.assertEqual((drawn.profile_name, drawn.options.seed), ("flaky", 7))
+        self.assertEqual((drawn.profile.name, drawn.options.seed), ("flaky", 7))
 
     def test_delays(self) -> None:
         """Each delay is drawn anew, of the distribution of the profile."""
