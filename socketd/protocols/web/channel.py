@@ -79,6 +79,7 @@ class Channel(http.HTTPChannel):
         """Finish the answer that is being made, or whose request is being read, and close."""
         self._drains, self.persistent = True, False
         if self.line_mode and not self._answering:
+            self._stop_waiting()
             self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

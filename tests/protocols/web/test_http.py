@@ -256,6 +256,7 @@ class DrainTests(WebCase):
             verifyObject(IDrainable, connection.channel)
             connection.channel.drain()
             self.assertTrue(connection.wire.disconnecting, sent)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_answering(self) -> None:
         """An answer that is being made is finished, says that it is the last, and is."""
