@@ -626,3 +626,4 @@ for _case in (
     _name = f"Timed{_case.__name__}"
     _more = {"__module__": __name__, "__doc__": f"With a profile: {_case.__doc__}"}
     globals()[_name] = type(_name, (Timed, _case), _more)
+del _case
