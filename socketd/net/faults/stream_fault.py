@@ -13,6 +13,9 @@ from socketd.net.faults.held_output import HeldOutput
 from socketd.settings.faults.profile import ENDS, SENDING
 from socketd.settings.faults.values import NEVER_READ, REFUSE, SILENT, SLOW
 
+#: The ends that reset.
+RESETS = ("reset", REFUSE)
+
 #: Before a reset, seconds between two looks whether the peer has acknowledged all: at first,
 #: enough for one on this machine, and at most; each is twice as long as the last.
 FIRST_LOOK = 0.001
@@ -98,6 +101,8 @@ class StreamFault:
         if sizes:
             self.left, self.ending = min(sizes)
         if self.left == 0:
+            # What a peer has sent already, and its EOF, must not come before its reset.
+            self.reads = self.reads and self.ending not in RESETS
             self.look_at(now)
 
     def look_at(self, when: float) -> None:

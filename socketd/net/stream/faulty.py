@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
+from socketd.net.faults.stream_fault import RESETS
 from socketd.net.stream.deadlines import CLOSE_GRACE, HANDSHAKE, LIFETIME
 from socketd.net.stream.read_side import ReadSide
 from socketd.net.stream.starttls import StartedTls
@@ -192,7 +193,7 @@ class Faulty(ReadSide):
         is_sent = not fault.has_held and self._buffer is None
         if fault.ended or not (fault.is_cut and is_sent and self.state.is_alive):
             return
-        if fault.ending in (RESET, REFUSE):
+        if fault.ending in RESETS:
             fault.reads = False
             self._update_reading()
             if fault.waits(count_unacknowledged(self._socket), now, CLOSE_GRACE):

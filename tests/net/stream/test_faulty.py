@@ -276,6 +276,16 @@ class EndTests(FaultyCase):
             self.reactor.turn(2)
             self.assertEqual(self.answer(), None if end == "reset" else (b"", True), end)
 
+    def test_reset_at_once_before_end(self) -> None:
+        """It comes before what the peer has sent and ended already is read."""
+        self.connect_tcp(reset=After(seconds=0.0))
+        self.peer.sendall(b"hello")
+        self.peer.shutdown(socket.SHUT_WR)
+        self.connection.doRead()
+        self.reactor.turn(2)
+        self.assertIsNone(self.answer())
+        self.assertEqual((self.reason(), self.acted), ("reset by fault", {"reset": 1}))
+
     def test_close_after_bytes(self) -> None:
         """The peer reads just these, and the end; its own end is waited for."""
         self.connect(close=After(size=1024))

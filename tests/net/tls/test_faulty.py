@@ -50,8 +50,7 @@ class WireTests(FaultyLayerCase):
     def test_reset_at_once(self) -> None:
         """The client is reset before it gets a byte."""
         client = self.meet(reset=After(seconds=0.0))
-        # The end: a UNIX socket knows no reset.
-        self.assertEqual((client.ended, self.connection.bytes_sent), (["end"], 0))
+        self.assertEqual((client.ended, self.connection.bytes_sent), (["reset"], 0))
         self.assertEqual(self.acted, {"reset": 1})
         self.assertFalse(self.connection.connected)
 
