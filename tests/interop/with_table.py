@@ -22,8 +22,9 @@ TOP = Path(__file__).parent.parent.parent
 ALL_QUERIES = QUERIES + PORT_123_QUERIES
 PROTOCOLS = {service.name: service.protocol for service in SERVICES}
 
-#: What is spoken by the clients of C{with_http.py}, C{with_websocket.py} and C{with_nts.py}.
-ELSEWHERE = {"http", "websocket", "nts-ke"}
+#: What is spoken by the clients of C{with_http.py}, C{with_websocket.py}, C{with_nts.py} and
+#: C{with_stamp.py}; only routers speak IP SLA, and C{tests/system/test_ipsla.py} as they do.
+ELSEWHERE = {"http", "websocket", "nts-ke", "stamp", "ipsla"}
 
 
 def asked() -> set[tuple[str, str]]:
@@ -51,7 +52,7 @@ class TableTests(SynchronousTestCase):
     def test_everything_served_is_asked(self) -> None:
         """
         Each protocol of README.md is asked over each transport that it has; but no client
-        speaks NTP over UNIX sockets, and those of HTTP and NTS are in files of their own.
+        speaks NTP over UNIX sockets, and some protocols are asked in files of their own.
         """
         pairs = served() - asked()
         left = {(name, transport) for name, transport in pairs if name not in ELSEWHERE}
