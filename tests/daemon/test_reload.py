@@ -21,12 +21,12 @@ from tests.support.daemons import ECHO, DaemonCase, descriptors
 
 #: Reloads of one daemon with a few live connections, and how many before what is in
 #: use is noted.
-RELOADS = 400
+RELOADS = 300
 
 WARM_UP = 50
 
 #: What may be left of them (objects): the collector's own and the interpreter's
-#: caches; one that stays of each reload is twice as many.
+#: caches; one that stays of each reload is more.
 SLACK = 200
 
 #: Steps of one random walk through configurations, and the walks.
