@@ -119,7 +119,12 @@ def parse_address(text: str) -> Address:
             hint = f"; an NTP server is ntp:{text}" if _is_host(text) else ""
             raise ValueError(f"{error}{hint}") from None
     rest = text.removeprefix(NTP_PREFIX)
-    found = parse(f"udp:{_bracketed(rest)}:{NTP_PORT}" if _is_host(rest) else f"udp:{rest}")
+    try:
+        found = parse(f"udp:{_bracketed(rest)}:{NTP_PORT}" if _is_host(rest) else f"udp:{rest}")
+    except ValueError:
+        # Its own message speaks of the address over UDP, which was not typed.
+        right = "ntp:HOST or ntp:HOST:PORT, with a port from 1 to 65535, would be right"
+        raise ValueError(f"{text!r} is no NTP server; {right}") from None
     return Address(text, found.scheme, found.host, found.port)
 
 

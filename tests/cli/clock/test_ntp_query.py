@@ -210,7 +210,8 @@ class AddressTests(SynchronousTestCase):
         self.assertIn("has no port", str(problem))
         self.assertIn("; an NTP server is ntp:a.example", str(problem))
         for text in ("ntp:", "ntp:a b", "ntp:a:0", "a.example:x"):
-            self.assertRaises(ValueError, parse_address, text)
+            problem = self.assertRaises(ValueError, parse_address, text)
+            self.assertTrue(str(problem).startswith(repr(text)), problem)
         self.assertEqual(parse_address("a.example:37").scheme, "tcp")
 
 
