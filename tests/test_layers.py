@@ -65,9 +65,11 @@ ALLOWED: dict[str, set[str]] = {
 }
 ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor", "web"}
 
-#: Single modules that may be imported although their part may not: how a certificate is read.
+#: Single modules that may be imported although their part may not: how a certificate is read, and
+#: the packets and times that client and server share.
 EXCEPTIONS = {
     ("cli.client", "socketd.protocols.measure.stamp_packet"),
+    ("cli.clock", "socketd.protocols.clock.ntp_time"),
     ("cli.common", "socketd.net.tls.certificates"),
     ("cli.system", "socketd.net.tls.certificates"),
     ("cli.transport", "socketd.net.tls.certificates"),

@@ -14,12 +14,7 @@ from attrs import frozen
 from socketd.common import table
 from socketd.common.errors import CommandError
 from socketd.common.text import escaped
-
-#: The size of a packet without extension fields, in bytes.
-LENGTH = 48
-
-#: Seconds from 1900 to 1970.
-NTP_EPOCH = 2_208_988_800
+from socketd.protocols.clock.ntp_time import LENGTH, instant, instant_of
 
 #: Version 4, client.
 _FIRST = 0x23
@@ -28,8 +23,7 @@ _SERVER = 4
 _UNSYNCHRONISED = 16
 
 _PACKET = struct.Struct("!BBbbII4sQ8sQQ")
-_ERA = 1 << 64
-_SECOND = 1 << 32
+_SECOND = 10**9
 
 LEAPS = ("none", "a second is added today", "a second is left out today", "not synchronised")
 
@@ -84,12 +78,13 @@ def read_sample(reply: bytes, cookie: bytes, sent: float, took: float) -> Sample
         raise CommandError(f"the server refuses: kiss code {_name(refid)}")
     if head >> 6 == 3 or not 0 < stratum < _UNSYNCHRONISED or not (arrived and left):
         raise CommandError("the server's clock is not synchronised")
-    stay = _since(left, arrived)
-    ahead = _since(arrived, _wide(sent)), _since(left, _wide(sent + took))
+    began, ended = instant(sent), instant(sent + took)
+    came = instant_of(arrived, began)
+    went = instant_of(left, came)
     reference = _name(refid) if stratum == 1 else str(IPv4Address(refid))
     return Sample(
-        sum(ahead) / 2,
-        max(0.0, took - stay),
+        (came - began + went - ended) / 2 / _SECOND,
+        max(0.0, took - (went - came) / _SECOND),
         stratum,
         head >> 6,
         reference,
@@ -100,16 +95,6 @@ def read_sample(reply: bytes, cookie: bytes, sent: float, took: float) -> Sample
 
 def _name(refid: bytes) -> str:
     return escaped(refid.rstrip(b"\0"))
-
-
-def _wide(unix: float) -> int:
-    return int((unix + NTP_EPOCH) * _SECOND) % _ERA
-
-
-def _since(later: int, earlier: int) -> float:
-    """Subtract times of an era, half an era (68 years) apart at most."""
-    difference = (later - earlier) % _ERA
-    return (difference - _ERA if difference >= _ERA // 2 else difference) / _SECOND
 
 
 def best_of(samples: Sequence[Sample]) -> Sample:

@@ -6,12 +6,9 @@ from attrs import frozen
 
 from socketd.cli.clock.daytime_reply import Daytime, parse_daytime
 from socketd.common.errors import CommandError
+from socketd.protocols.clock.ntp_time import LENGTH, SECONDS_1900_TO_1970
 
-EPOCHS = {
-    "unix": 0,
-    # Seventy years with seventeen leap days (RFC 868).
-    "1900": 2208988800,
-}
+EPOCHS = {"unix": 0, "1900": SECONDS_1900_TO_1970}
 #: Selects the epoch with the smaller offset from the local clock; the two are 66 years apart (70
 #: in the next era).
 AUTO = "auto"
@@ -20,8 +17,6 @@ EPOCH_NAMES = {"unix": "1970", "1900": "1900 (RFC 868)"}
 #: Seconds after which the 32-bit number wraps to zero (136 years).
 ERA = 2**32
 REPLY_BYTES = 4
-#: Minimum size of an NTP packet in bytes (RFC 5905, section 7.3).
-NTP_BYTES = 48
 #: Minimum bytes to take a printable reply for text: the shortest time of day has as many, and
 #: fewer may be printable by chance.
 MIN_TEXT = 9
@@ -124,6 +119,6 @@ def _guess(data: bytes) -> str:
         return ": the server does not know the time, or is none (RFC 868)"
     if len(data) >= MIN_TEXT and text.isascii() and text.decode("ascii").isprintable():
         return ": it is text, as daytime servers send (RFC 867)"
-    if len(data) >= NTP_BYTES:
+    if len(data) >= LENGTH:
         return ": the peer is no time server of RFC 868"
     return ""

@@ -14,34 +14,27 @@ import struct
 from collections.abc import Callable
 from functools import partial
 from ipaddress import AddressValueError, IPv4Address
-from math import ceil, floor
+from math import ceil
 from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
-from socketd.protocols.clock.time import SECONDS_1900_TO_1970
+from socketd.protocols.clock.ntp_time import (
+    LENGTH,
+    MAX_DISPERSION,
+    Instant,
+    error_at,
+    instant,
+    wide_timestamp,
+)
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, NUMBER, SERVICE, YES_NO, ValueType, within
 
-#: A time of day in nanoseconds since 1970.
-Instant = int
-
-#: The header in bytes, without extension fields or authentication (RFC 5905, section 7.3); replies
-#: consist of it alone.
-LENGTH = 48
-
 #: The shortest and longest poll interval, as log2 of seconds (RFC 5905, section 7.2).
 MIN_POLL, MAX_POLL = 4, 17
-
-#: The largest dispersion in seconds, above which a clock is useless (MAXDISP of RFC 5905, section
-#: 7.2).
-MAX_DISPERSION = 16.0
-
-#: The error growth of an undisciplined clock (seconds per second), as in the kernel.
-ERROR_GROWTH = 500e-6
 
 #: The default error bound (seconds) of a clock that only C{assume_synchronised} declares good, as
 #: the kernel's estimate is meaningless then. Clients add the network delay and reject a server
@@ -212,7 +205,8 @@ def answer(
     @param transmit: reads the clock; called once, as late as possible.
     @param random_bits: returns that many random bits, for the bits below the precision; not
         security-relevant.
-    @return: 48 bytes; C{None} if the request is invalid or its mode or version is not served.
+    @return: 48 bytes, the header alone; C{None} if the request is invalid or its mode or version
+        is not served.
     """
     if len(request) < LENGTH or len(request) % 4:
         return None
@@ -287,8 +281,7 @@ def root_dispersion(state: ClockState, now: Instant, assumed_error: float = ASSU
     @param assumed_error: the bound (seconds) if the kernel has no estimate.
     """
     error = state.max_error if state.synchronised else assumed_error
-    age = now / _SECOND - state.read_at if state.read_at else 0.0
-    error += 2.0**state.precision + ERROR_GROWTH * max(0.0, age)
+    error = error_at(now / _SECOND, state, error)
     return ceil(min(MAX_DISPERSION, max(0.0, error)) * 65536)
 
 
@@ -337,26 +330,6 @@ def _distinct(wide: int, used: set[int]) -> int:
     while wide & _MASK in used:
         wide += 1
     return wide
-
-
-def wide_timestamp(when: Instant) -> int:
-    """
-    Convert to 2**-32 seconds since 1900.
-
-    The 64 bits on the wire wrap to zero on 2036-02-07 06:28:16 UTC, when era 1 begins; clients
-    assume the era nearest to their own time (RFC 5905, section 6).
-    """
-    seconds, nanoseconds = divmod(when, _SECOND)
-    return (seconds + SECONDS_1900_TO_1970 << 32) + (nanoseconds << 32) // _SECOND
-
-
-def instant(now: float) -> Instant:
-    """
-    Convert seconds since 1970 to nanoseconds without further rounding: in 2026 adjacent C{float}
-    values are 238 ns apart, which the clock's precision field accounts for.
-    """
-    seconds = floor(now)
-    return seconds * _SECOND + int((now - seconds) * _SECOND)
 
 
 def make_datagrams(options: NtpOptions, context: ProtocolContext) -> NtpDatagrams:

@@ -12,12 +12,10 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.common.system_clock import is_plausible
+from socketd.protocols.clock.ntp_time import SECONDS_1900_TO_1970
 from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
-
-#: RFC 868 counts from 1900, seventy years with seventeen leap days before 1970.
-SECONDS_1900_TO_1970 = 2208988800
 
 _OFFSETS = {"unix": 0, "1900": SECONDS_1900_TO_1970}
 _REPLY = struct.Struct("!I")

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
-from socketd.protocols.clock.ntp import Instant, instant
+from socketd.protocols.clock.ntp_time import Instant, instant
 from socketd.protocols.measure.ipsla_packets import (
     BadRequest,
     Request,

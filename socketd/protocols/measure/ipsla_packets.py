@@ -22,7 +22,7 @@ import struct
 
 from attrs import frozen
 
-from socketd.protocols.clock.ntp import Instant, wide_timestamp
+from socketd.protocols.clock.ntp_time import Instant, wide_timestamp
 
 #: The port of control messages.
 CONTROL_PORT = 1967

@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import ClockState
-from socketd.protocols.clock.ntp import instant
+from socketd.protocols.clock.ntp_time import instant
 from socketd.protocols.measure.stamp_keys import KEYS, Keys
 from socketd.protocols.measure.stamp_packet import (
     AUTHENTICATED_LENGTH,

@@ -13,8 +13,14 @@ from math import ceil, log2
 from typing import NamedTuple
 
 from socketd.common.system_clock import ClockState
-from socketd.protocols.clock.ntp import ERROR_GROWTH, MAX_DISPERSION, Instant, wide_timestamp
-from socketd.protocols.clock.time import SECONDS_1900_TO_1970
+from socketd.protocols.clock import ntp_time
+from socketd.protocols.clock.ntp_time import (
+    MAX_DISPERSION,
+    Instant,
+    error_at,
+    nearest,
+    wide_timestamp,
+)
 
 #: The base packets without and with authentication, in bytes; the same in both directions.
 OPEN_LENGTH = 44
@@ -143,11 +149,9 @@ def ptp_timestamp(when: Instant) -> int:
 
 def instant_of(timestamp: int, ptp: bool, near: Instant) -> Instant:
     """Read a timestamp, which stands for the time nearest to C{near} (RFC 5905, section 6)."""
-    seconds, fraction = timestamp >> 32, timestamp & 0xFFFFFFFF
-    nanoseconds = fraction if ptp else (fraction * _SECOND) >> 32
-    base = 0 if ptp else SECONDS_1900_TO_1970
-    away = (seconds - base - near // _SECOND + (1 << 31)) % (1 << 32) - (1 << 31)
-    return (near // _SECOND + away) * _SECOND + nanoseconds
+    if not ptp:
+        return ntp_time.instant_of(timestamp, near)
+    return nearest(timestamp >> 32, near // _SECOND) * _SECOND + (timestamp & 0xFFFFFFFF)
 
 
 def error_of(estimate: int) -> float | None:
@@ -164,10 +168,7 @@ def error_estimate(state: ClockState, now: float, ptp: bool) -> int:
     @param now: seconds since 1970.
     """
     is_good = state.synchronised and not state.stepped
-    error = MAX_DISPERSION
-    if is_good:
-        age = max(0.0, now - state.read_at) if state.read_at else 0.0
-        error = state.max_error + 2.0**state.precision + ERROR_GROWTH * age
+    error = error_at(now, state, state.max_error) if is_good else MAX_DISPERSION
     return (SYNCHRONISED if is_good else 0) | (PTP if ptp else 0) | _scaled(error)
 
 

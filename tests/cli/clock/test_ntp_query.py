@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.clock.ntp_query import PAUSE, NtpQuery
 from socketd.cli.clock.ntp_reply import (
-    NTP_EPOCH,
     Sample,
     best_of,
     encode_request,
@@ -26,6 +25,7 @@ from socketd.cli.clock.ntp_reply import (
 )
 from socketd.cli.clock.time import parse_address
 from socketd.common.errors import CommandError
+from socketd.protocols.clock.ntp_time import SECONDS_1900_TO_1970
 from tests.support.client_fakes import CommandTestCase, MemoryTransport
 
 #: 2036-02-07 06:28:16 UTC, when the time of NTP begins again at 0.
@@ -43,7 +43,7 @@ def packet(
     mode: int = 4,
 ) -> bytes:
     """Write a reply as a server does; times in seconds since 1970."""
-    times = [int((one + NTP_EPOCH) * 2**32) % 2**64 for one in (arrived, left)]
+    times = [int((one + SECONDS_1900_TO_1970) * 2**32) % 2**64 for one in (arrived, left)]
     first = leap << 6 | 4 << 3 | mode
     head = struct.pack("!BBbbII4s", first, stratum, 6, -20, 0x8000, 0x4000, refid)
     return head + bytes(8) + cookie + struct.pack("!QQ", *times)

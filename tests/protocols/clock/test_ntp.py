@@ -16,17 +16,15 @@ from zope.interface.verify import verifyObject
 from socketd.common.system_clock import BUILD_DATE, ClockState
 from socketd.protocols.clock.ntp import (
     ASSUMED_ERROR,
-    LENGTH,
     MAX_STAY,
     NtpOptions,
     ReferenceId,
     answer,
     declaration,
-    instant,
     parse_reference_id,
     root_dispersion,
-    wide_timestamp,
 )
+from socketd.protocols.clock.ntp_time import LENGTH, instant, wide_timestamp
 from socketd.settings.options import declared
 from tests.protocols.fakes import PEER, FakeDatagramTransport, context
 from tests.settings.refusals import refusal

@@ -9,7 +9,8 @@ from cryptography.exceptions import InvalidTag
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import ClockState
-from socketd.protocols.clock.ntp import LENGTH, NtpOptions, make_datagrams
+from socketd.protocols.clock.ntp import NtpOptions, make_datagrams
+from socketd.protocols.clock.ntp_time import LENGTH
 from socketd.protocols.clock.nts_ke import NtsKeOptions
 from socketd.protocols.clock.nts_key_file import key_file
 from tests.protocols.clock.nts_client import HEADER, TO_CLIENT, TO_SERVER, Client, ef, read_fields

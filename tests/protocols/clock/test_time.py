@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE, is_plausible
-from socketd.protocols.clock.time import SECONDS_1900_TO_1970, time_reply
+from socketd.protocols.clock.ntp_time import SECONDS_1900_TO_1970
+from socketd.protocols.clock.time import time_reply
 from tests.protocols.fakes import answers, context, declaration_of, make_stream, told
 
 #: A time of day in seconds since 1970, and what is sent for it, by epoch.
