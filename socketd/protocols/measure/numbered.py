@@ -6,19 +6,19 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from socketd.protocols.measure.sequence import Arrivals
+from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST, Arrivals
 from socketd.protocols.spec import ProtocolContext
 
 #: The most sources of a service that are told apart, as many as the rates know (2 MB); one more
 #: takes the place of the one that was silent for longest.
 MAX_NUMBERED = 4096
 
-#: A source that was silent for so long (seconds) begins anew: its port may have another owner.
+#: A source that was silent for so long (seconds) has ended: its port may have another owner.
 EXPIRY = 300.0
 
 #: What is counted, as metrics name it. A gap counts as lost at once, and what fills it as late:
 #: lost for good is C{lost} less C{late}. What has no number is C{short}.
-RECEIVED, LOST, LATE, DUPLICATE, SHORT = "received", "lost", "late", "duplicate", "short"
+RECEIVED, SHORT = "received", "short"
 COUNTED = (RECEIVED, LOST, LATE, DUPLICATE, SHORT)
 
 
@@ -70,13 +70,10 @@ class NumberedSources:
         if len(number) < self._field.size:
             counts[SHORT] += 1
             return
-        arrivals = self._arrivals_of(source)
-        lost, late, duplicate = arrivals.lost, arrivals.late, arrivals.duplicate
-        arrivals.add(int.from_bytes(number, "big"))
         counts[RECEIVED] += 1
-        counts[LOST] += arrivals.lost - lost
-        counts[LATE] += arrivals.late - late
-        counts[DUPLICATE] += arrivals.duplicate - duplicate
+        shown = self._arrivals_of(source).add(int.from_bytes(number, "big"))
+        if shown is not None:
+            counts[shown[0]] += shown[1]
 
     def _arrivals_of(self, source: Any) -> Arrivals:
         sources, now = self._context.record.sources, self._context.clock.seconds()

@@ -8,8 +8,11 @@ from attrs import define
 #: is later than its successor reordered). Older ones count as late.
 WINDOW = 1024
 
-#: A larger gap (numbers) is a sender that begins anew, not loss: ten minutes at 100/s.
+#: A larger gap (numbers) is a sender that restarts, not loss: ten minutes at 100/s.
 MAX_GAP = 65536
+
+#: What numbers show beside what has come.
+LOST, LATE, DUPLICATE = "lost", "late", "duplicate"
 
 
 @define(eq=False)
@@ -36,7 +39,7 @@ class Arrivals:
         """
         Count a number.
 
-        @return: what was counted beside it: C{lost}, C{duplicate} or C{late}, and how many;
+        @return: what was counted beside it: L{LOST}, L{DUPLICATE} or L{LATE}, and how many;
             C{None} if it was the next one.
         """
         self.received += 1
@@ -54,12 +57,12 @@ class Arrivals:
         self._highest = number
         # No longer than the window, however large the gap.
         self._seen = (self._seen << min(ahead, WINDOW) | 1) & (1 << WINDOW) - 1
-        return ("lost", ahead - 1) if ahead > 1 else None
+        return (LOST, ahead - 1) if ahead > 1 else None
 
     def _add_old(self, behind: int) -> tuple[str, int]:
         if behind < WINDOW and self._seen >> behind & 1:
             self.duplicate += 1
-            return "duplicate", 1
+            return DUPLICATE, 1
         self.late += 1
         self._seen |= 1 << behind if behind < WINDOW else 0
-        return "late", 1
+        return LATE, 1

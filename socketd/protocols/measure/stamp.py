@@ -16,6 +16,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import ClockState
 from socketd.protocols.clock.ntp_time import instant
+from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST
 from socketd.protocols.measure.stamp_keys import KEYS, Keys
 from socketd.protocols.measure.stamp_packet import (
     AUTHENTICATED_LENGTH,
@@ -44,7 +45,7 @@ from socketd.settings.value_types import SIZE, YES_NO, ValueType, choice, parse_
 #: The classes of sessions, and what becomes of their packets; each pair is counted.
 LIGHT, OPEN, AUTHENTICATED = CLASSES = ("light", "open", "authenticated")
 RESULTS = (
-    "received", "reflected", "lost", "duplicate", "late", "bad_hmac", "bad_tlv_hmac", "too_short",
+    "received", "reflected", LOST, DUPLICATE, LATE, "bad_hmac", "bad_tlv_hmac", "too_short",
 )  # fmt: skip
 
 #: The reason by which the port counts an answer that is longer than its packet, too.
