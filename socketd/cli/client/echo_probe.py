@@ -105,8 +105,11 @@ class EchoProbe(Receiver):
         request = EchoRequest(self._plan.request(self._sent), self._clock.seconds())
         self._sent += 1
         self._pending.append(request)
-        self._timer = self._clock.callLater(self._plan.timeout, self._timed_out)
+        self._wait()
         self.transport.write(request.data)
+
+    def _wait(self) -> None:
+        self._timer = self._clock.callLater(self._plan.timeout, self._timed_out)
 
     def _timed_out(self) -> None:
         self._timer = None

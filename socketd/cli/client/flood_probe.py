@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketd.cli.client.echo_probe import NUMBER_BYTES, EchoProbe, EchoRequest
+from socketd.cli.client.echo_probe import NUMBER_BYTES, EchoProbe
 from socketd.common.errors import CommandError
 
 #: Seconds after which the next request is sent though none was answered, as C{ping -f} does.
@@ -18,13 +18,6 @@ class FloodProbe(EchoProbe):
     Sends a request whenever a reply comes or L{PAUSE} has passed without one, up to
     L{MAX_IN_FLIGHT} at a time; one without a reply within the timeout is lost.
     """
-
-    def _send(self) -> None:
-        request = EchoRequest(self._plan.request(self._sent), self._clock.seconds())
-        self._sent += 1
-        self._pending.append(request)
-        self._wait()
-        self.transport.write(request.data)
 
     def _wait(self) -> None:
         self._timer = self._clock.callLater(PAUSE, self._timed_out)
