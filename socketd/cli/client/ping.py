@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
@@ -18,9 +19,12 @@ from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, seconds, whole_number
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, load_tls
+from socketd.cli.transport.interface import Receiver
 from socketd.cli.transport.tls_options import add_tls
 from socketd.common.errors import FAILED, GOOD, USAGE, CommandError
-from socketd.common.system_clock import read_kernel
+
+if TYPE_CHECKING:
+    from socketd.cli.transport.tls import ClientTls
 
 NAME = "ping"
 HELP = "measure the round trips to an echo service, or both ways to a STAMP reflector"
@@ -49,6 +53,8 @@ MAX_DSCP = 63
 
 #: Seconds between progress messages.
 PROGRESS_SECONDS = 5.0
+
+P = TypeVar("P", bound=Receiver)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,50 +105,64 @@ def run(arguments: argparse.Namespace) -> int:
     size = arguments.size or DEFAULT_SIZE
     plan = Plan(count, arguments.interval, arguments.timeout, size)
     make_probe = FloodProbe if arguments.flood else EchoProbe
-    started: list[EchoProbe] = []
-
-    async def client(reactor: Any) -> None:
-        probe = make_probe(reactor, plan, Progress(reactor, plan.count).report)
-        started.append(probe)
-        await connect(reactor, arguments.address, probe, tls=tls)
-        await probe.done
-
-    status = FAILED
-    try:
-        run_client(arguments.address, client)
-    finally:
-        # After Ctrl-C, too: the user wants the results so far.
-        for probe in started:
-            status = report(probe.stats, arguments.json)
-    return status
+    return _measure(
+        arguments.address,
+        lambda reactor: make_probe(reactor, plan, Progress(reactor, count).report),
+        lambda probe: report(probe.stats, arguments.json),
+        tls,
+    )
 
 
 def _run_stamp(arguments: argparse.Namespace) -> int:
     """Measure against a reflector; the exit status is 1 when no answer came."""
     from socketd.cli.client.stamp import results
     from socketd.cli.client.stamp.probe import StampPlan, StampProbe
+    from socketd.common.system_clock import read_kernel
 
     address = _stamp_address(arguments)
     count, size = arguments.count or DEFAULT_COUNT, arguments.size or STAMP_SIZE
     plan = StampPlan(count, arguments.interval, arguments.timeout, size, arguments.dscp)
-    started: list[StampProbe] = []
+
+    def make_probe(reactor: Any) -> StampProbe:
+        progress = Progress(reactor, count).report
+        return StampProbe(reactor, plan, time.time_ns, read_kernel(), progress)
+
+    def report_stamp(probe: StampProbe) -> int:
+        if probe.results.sent:
+            show = results.render_json if arguments.json else results.render
+            emit(show(probe.results))
+        return GOOD if probe.results.samples else FAILED
+
+    return _measure(address, make_probe, report_stamp)
+
+
+def _measure(
+    address: Address,
+    make_probe: Callable[[Any], P],
+    report: Callable[[P], int],
+    tls: ClientTls | None = None,
+) -> int:
+    """
+    Run a measurement until it is complete.
+
+    @param make_probe: makes what sends and receives, with the reactor.
+    @param report: prints the results, and returns the exit status.
+    """
+    started: list[P] = []
 
     async def client(reactor: Any) -> None:
-        progress = Progress(reactor, count).report
-        probe = StampProbe(reactor, plan, time.time_ns, read_kernel(), progress)
+        probe = make_probe(reactor)
         started.append(probe)
-        await connect(reactor, address, probe)
+        await connect(reactor, address, probe, tls=tls)
         await probe.done
 
     status = FAILED
     try:
         run_client(address, client)
     finally:
+        # After Ctrl-C, too: the user wants the results so far.
         for probe in started:
-            if probe.results.sent:
-                show = results.render_json if arguments.json else results.render
-                emit(show(probe.results))
-            status = GOOD if probe.results.samples else FAILED
+            status = report(probe)
     return status
 
 
