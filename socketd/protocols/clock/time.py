@@ -43,53 +43,49 @@ def time_reply(now: float, epoch: str) -> bytes:
     return _REPLY.pack((floor(now) + _OFFSETS[epoch]) & 0xFFFFFFFF)
 
 
-class TimeOfDay(Protocol):
+class _TimeEncoder:
+    """Encodes the time, unless the clock is implausible: L{is_plausible}."""
+
+    def __init__(
+        self, encode: Callable[[float, str], bytes], style: str, wall_clock: Callable[[], float]
+    ) -> None:
+        """@param style: the second argument of C{encode}."""
+        self._encode = encode
+        self._style = style
+        self._wall_clock = wall_clock
+
+    def _time(self) -> bytes | None:
+        now = self._wall_clock()
+        return self._encode(now, self._style) if is_plausible(now) else None
+
+
+class TimeOfDay(_TimeEncoder, Protocol):
     """
     Send the time at once, and close: C{time} (RFC 868, "over TCP") and C{daytime} (RFC 867, "TCP
     Based Daytime Service").
-
-    An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: ITransport
 
-    def __init__(
-        self, encode: Callable[[float, str], bytes], style: str, wall_clock: Callable[[], float]
-    ) -> None:
-        """@param style: the second argument of C{encode}."""
-        self._encode = encode
-        self._style = style
-        self._wall_clock = wall_clock
-
     def connectionMade(self) -> None:
-        now = self._wall_clock()
-        if is_plausible(now):
-            self.transport.write(self._encode(now, self._style))
+        time = self._time()
+        if time is not None:
+            self.transport.write(time)
         self.transport.loseConnection()
 
 
-class TimeOfDayDatagrams(DatagramProtocol):
+class TimeOfDayDatagrams(_TimeEncoder, DatagramProtocol):
     """
     Answer each datagram, even an empty one, with the time: C{time} (RFC 868, "over UDP") and
     C{daytime} (RFC 867, "UDP Based Daytime Service").
-
-    An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: IUDPTransport
 
-    def __init__(
-        self, encode: Callable[[float, str], bytes], style: str, wall_clock: Callable[[], float]
-    ) -> None:
-        """@param style: the second argument of C{encode}."""
-        self._encode = encode
-        self._style = style
-        self._wall_clock = wall_clock
-
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        now = self._wall_clock()
-        if is_plausible(now):
-            self.transport.write(self._encode(now, self._style), addr)
+        time = self._time()
+        if time is not None:
+            self.transport.write(time, addr)
 
 
 declaration = ProtocolSpec(
