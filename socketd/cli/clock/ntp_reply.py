@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
-import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from math import sqrt
 
 from attrs import frozen
 
+from socketd.cli.clock.time_reply import local_time
 from socketd.common import table
 from socketd.common.errors import CommandError
 from socketd.common.text import escaped
@@ -122,14 +122,14 @@ def render_table(samples: Sequence[Sample], sent: int, now: float) -> str:
         ("reference", best.reference),
         ("samples", f"{len(samples)} of {sent}"),
     ]
-    return table.render(("local time", _local_time(now + best.offset)), rows)
+    return table.render(("local time", local_time(now + best.offset)), rows)
 
 
 def render_json(samples: Sequence[Sample], sent: int, now: float) -> str:
     """Render the samples as a line of JSON; C{now} is our time."""
     best = best_of(samples)
     shown = {
-        "local_time": _local_time(now + best.offset),
+        "local_time": local_time(now + best.offset),
         "unix": round(now + best.offset, 6),
         "offset_seconds": round(best.offset, 9),
         "delay_ms": round(best.delay * 1000, 6),
@@ -147,7 +147,3 @@ def render_json(samples: Sequence[Sample], sent: int, now: float) -> str:
         ],
     }
     return json.dumps(shown) + "\n"
-
-
-def _local_time(unix: float) -> str:
-    return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))

@@ -13,19 +13,20 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from socketd.cli.client.runner import run_client
 from socketd.cli.clock import ntp_reply
 from socketd.cli.clock.ntp_query import DEFAULT_SAMPLES, MAX_SAMPLES, query_ntp
-from socketd.cli.client.runner import run_client
 from socketd.cli.clock.time_reply import (
     AUTO,
     EPOCH_NAMES,
     EPOCHS,
     REPLY_BYTES,
     RESOLUTION,
+    DaytimeMeasurement,
     Measurement,
     TimeReply,
     Timestamp,
-    DaytimeMeasurement,
+    local_time,
     nearest_epoch,
     read_daytime,
     read_reply,
@@ -177,21 +178,18 @@ def render_table(measured: Measurement) -> str:
         ("round trip", f"{measured.round_trip * 1000:.3f} ms"),
         ("offset", f"{measured.offset:+.3f} s, resolution {RESOLUTION} s"),
     ]
-    return table.render(("local time", _local_time(measured.unix)), rows)
+    return table.render(("local time", local_time(measured.unix)), rows)
 
 
 def render_json(measured: Measurement) -> str:
     """Render a measurement as a line of JSON."""
     shown = {
-        "local_time": _local_time(measured.unix),
+        "local_time": local_time(measured.unix),
         "unix": measured.unix,
         "number": measured.number,
         "epoch": measured.epoch,
-        "round_trip_ms": round(measured.round_trip * 1000, 3),
-        "offset_seconds": round(measured.offset, 6),
-        "resolution_seconds": RESOLUTION,
     }
-    return json.dumps(shown) + "\n"
+    return json.dumps(shown | _figures(measured)) + "\n"
 
 
 def daytime_table(measured: DaytimeMeasurement) -> str:
@@ -203,27 +201,28 @@ def daytime_table(measured: DaytimeMeasurement) -> str:
         ("round trip", f"{measured.round_trip * 1000:.3f} ms"),
         ("offset", f"{measured.offset:+.3f} s, resolution {RESOLUTION} s{known}"),
     ]
-    return table.render(("local time", _local_time(found.unix)), rows)
+    return table.render(("local time", local_time(found.unix)), rows)
 
 
 def daytime_json(measured: DaytimeMeasurement) -> str:
     """Render it as a line of JSON."""
     found = measured.daytime
     shown = {
-        "local_time": _local_time(found.unix),
+        "local_time": local_time(found.unix),
         "unix": found.unix,
         "text": measured.text,
         "zone": found.zone or None,
         "zone_known": found.is_known,
+    }
+    return json.dumps(shown | _figures(measured)) + "\n"
+
+
+def _figures(measured: Measurement | DaytimeMeasurement) -> dict[str, float]:
+    return {
         "round_trip_ms": round(measured.round_trip * 1000, 3),
         "offset_seconds": round(measured.offset, 6),
         "resolution_seconds": RESOLUTION,
     }
-    return json.dumps(shown) + "\n"
-
-
-def _local_time(unix: int) -> str:
-    return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))
 
 
 async def query(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from attrs import frozen
 
 from socketd.cli.clock.daytime_reply import Daytime, parse_daytime
@@ -26,6 +28,11 @@ MAX_DAYTIME = 128
 RESOLUTION = 1
 
 
+def local_time(unix: float) -> str:
+    """Format a time (seconds since 1970) as people read it, in the zone of this machine."""
+    return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))
+
+
 @frozen
 class Timestamp:
     """A time on the wall clock (seconds since 1970), and on the monotonic clock."""
@@ -41,6 +48,16 @@ class TimeReply:
     data: bytes
     sent: Timestamp
     received: Timestamp
+
+    @property
+    def middle(self) -> float:
+        """The time on the wall clock halfway, when the server answered, as far as is known."""
+        return (self.sent.wall + self.received.wall) / 2
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from the request to the reply."""
+        return self.received.monotonic - self.sent.monotonic
 
 
 @frozen
@@ -78,12 +95,10 @@ def read_reply(reply: TimeReply, epoch: str) -> Measurement:
     if len(reply.data) != REPLY_BYTES:
         raise CommandError(f"reply error {len(reply.data)}{_guess(reply.data)}")
     number = int.from_bytes(reply.data, "big")
-    middle = (reply.sent.wall + reply.received.wall) / 2
     if epoch == AUTO:
-        epoch = nearest_epoch(number, middle)
-    unix = unix_time(number, epoch, middle)
-    round_trip = reply.received.monotonic - reply.sent.monotonic
-    return Measurement(number, epoch, unix, round_trip, unix - middle)
+        epoch = nearest_epoch(number, reply.middle)
+    unix = unix_time(number, epoch, reply.middle)
+    return Measurement(number, epoch, unix, reply.round_trip, unix - reply.middle)
 
 
 @frozen
@@ -107,9 +122,7 @@ def read_daytime(reply: TimeReply) -> DaytimeMeasurement | None:
     found = parse_daytime(text) if len(reply.data) <= MAX_DAYTIME and text.isprintable() else None
     if found is None:
         return None
-    middle = (reply.sent.wall + reply.received.wall) / 2
-    round_trip = reply.received.monotonic - reply.sent.monotonic
-    return DaytimeMeasurement(text, found, round_trip, found.unix - middle)
+    return DaytimeMeasurement(text, found, reply.round_trip, found.unix - reply.middle)
 
 
 def _guess(data: bytes) -> str:
