@@ -59,7 +59,7 @@ class NtpQuery(Receiver):
         except CommandError as refused:
             self._end(refused)
             return
-        # Else a late answer, or one that somebody forged.
+        # Otherwise it is a late answer, or a forged one.
         if sample is not None:
             self._cookie = b""
             self.samples.append(sample)

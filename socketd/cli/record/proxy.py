@@ -112,7 +112,7 @@ async def pass_on(
     port = listen(door)
     stream: Any = await door.accepted
     client.makeConnection(stream)
-    # What it says is read when there is somebody to say it to.
+    # Not read from before the server is connected.
     stream.pauseProducing()
     port.stopListening()
     try:

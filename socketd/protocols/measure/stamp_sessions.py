@@ -16,7 +16,7 @@ MAX_SESSIONS = 4096
 #: two runs of a test.
 EXPIRY = 300.0
 
-#: A sequence number of 0 after so long a pause (seconds) is a sender that begins anew at the same
+#: A sequence number of 0 after so long a pause (seconds) is a sender that restarts at the same
 #: port; sooner it is a duplicate.
 RESTART_PAUSE = 1.0
 

@@ -104,7 +104,7 @@ class SequenceTests(SynchronousTestCase):
         self.assertEqual({0, 1, MAX_NUMBERED} & ports, {0, MAX_NUMBERED})
 
     def test_anew(self) -> None:
-        """A source that was silent for long begins anew: no jump is loss."""
+        """The state of a source that was silent for long is dropped: no jump is loss."""
         self.send(1)
         self.clock.advance(EXPIRY + 1)
         self.send(100)

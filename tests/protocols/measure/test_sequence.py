@@ -28,7 +28,7 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(counted([254, 255, 0, 1], 256), (4, 0, 0, 0))
 
     def test_lost(self) -> None:
-        """A gap is lost, also where the numbers begin anew."""
+        """A gap is lost, also where the numbers wrap."""
         self.assertEqual(counted([0, 1, 5, 6]), (4, 3, 0, 0))
         self.assertEqual(counted([254, 2], 256), (2, 3, 0, 0))
 
@@ -49,7 +49,7 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(counted(below), (3, WINDOW - 1, 0, 1))
 
     def test_new_sender(self) -> None:
-        """A gap that is too large is a sender that begins anew, in either direction."""
+        """A gap that is too large is a sender that restarts, in either direction."""
         self.assertEqual(counted([0, MAX_GAP, MAX_GAP + 1]), (3, MAX_GAP - 1, 0, 0))
         self.assertEqual(counted([0, MAX_GAP + 1, MAX_GAP + 2]), (3, 0, 0, 0))
         self.assertEqual(counted([1 << 31, 0, 1]), (3, 0, 0, 0))

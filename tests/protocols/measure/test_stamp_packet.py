@@ -111,7 +111,7 @@ class TimeTests(SynchronousTestCase):
                 self.assertEqual(last, first + 1)
 
     def test_eras(self) -> None:
-        """The seconds begin anew in 2036 with NTP, and in 2106 with PTP."""
+        """The seconds wrap in 2036 with NTP, and in 2106 with PTP."""
         for ptp, wrap in ((False, (1 << 32) - EPOCH), (True, 1 << 32)):
             first, last = timestamps(wrap * 10**9 - 1, wrap * 10**9, ptp)
             self.assertEqual((first >> 32, last), ((1 << 32) - 1, 0))

@@ -36,14 +36,14 @@ class SessionTests(SynchronousTestCase):
         self.assertIsNot(self.of("other"), one)
 
     def test_expiry(self) -> None:
-        """One that has been silent for too long begins anew."""
+        """The state of one that was silent for too long is dropped."""
         one = self.of("one")
         self.clock.advance(EXPIRY + 1)
         self.assertIsNot(self.of("one"), one)
         self.assertEqual(len(self.sessions), 1)
 
     def test_restart(self) -> None:
-        """A sender that begins at 0 after a pause begins anew; a duplicate of 0 does not."""
+        """A 0 after a pause begins a new session; a duplicate of 0 does not."""
         one = self.of("one", 0)
         self.clock.advance(RESTART_PAUSE)
         self.assertIs(self.of("one", 0), one)
