@@ -71,8 +71,8 @@ def draw_datagram(options: FaultOptions, key: str, number: int, lost_before: boo
 
     @param lost_before: whether the one before it from the same source was lost.
     """
-    if options.accept is not None and options.accept.action in UNANSWERED:
-        return DatagramDraw(key, number, (options.accept.action,))
+    if options.action in UNANSWERED:
+        return DatagramDraw(key, number, (options.action,))
     if is_lost(options, key, lost_before):
         return DatagramDraw(key, number, ("loss",))
     rates = {

@@ -78,7 +78,7 @@ class StreamFault:
         """Begin to count bytes and time."""
         self.moved_at = now
         options = self.draw.options
-        action = options.accept.action if options.accept is not None else ""
+        action = options.action
         self.endless = action in (SILENT, NEVER_READ)
         self.reads = action not in (SLOW, NEVER_READ)
         silent_until = inf if action == SILENT else 0.0
@@ -96,7 +96,7 @@ class StreamFault:
         given = options.given(ENDS).items()
         self._timed = sorted((now + end.seconds, name) for name, end in given if end.seconds)
         sizes = [(end.size or 0, name) for name, end in given if not end.seconds]
-        if options.accept is not None and options.accept.action == REFUSE:
+        if options.action == REFUSE:
             sizes.append((0, REFUSE))
         if sizes:
             self.left, self.ending = min(sizes)

@@ -25,12 +25,7 @@ from socketd.net.port import Port
 from socketd.net.proxy.layer import PROXY_SOURCE
 from socketd.net.service_state import ServiceState
 from socketd.net.stream.connection import RESET, StreamConnection
-from socketd.net.stream.refusal import (
-    are_all_refused,
-    is_refused,
-    listen_again,
-    stop_listening,
-)
+from socketd.net.stream.refusal import are_all_refused, listen_again, stop_listening
 from socketd.settings.faults.values import REFUSE
 
 #: Connections accepted per wake-up, so that other descriptors are served in turn.
@@ -200,7 +195,7 @@ class StreamPort(Port):
     def _serve(self, sock: socket.socket, peer: Any, slot: Slot | None) -> None:
         faults = self._service_state.faults
         draw = None if faults is None else faults.draw_connection()
-        if draw is not None and is_refused(draw.options):
+        if draw is not None and draw.options.action == REFUSE:
             self._service_state.counters.faults[REFUSE] += 1
             if slot is not None:
                 slot.leave()

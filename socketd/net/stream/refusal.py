@@ -13,15 +13,10 @@ from socketd.settings.faults.values import REFUSE
 _BACKLOG = struct.Struct("28xI")
 
 
-def is_refused(options: FaultOptions) -> bool:
-    """Say whether a connection that a profile is for is refused."""
-    return options.accept is not None and options.accept.action == REFUSE
-
-
 def are_all_refused(options: FaultOptions) -> bool:
-    """Say whether every connection is: the kernel cannot refuse some of them."""
+    """Say whether every connection is refused: the kernel cannot refuse some of them."""
     for_all = options.share == 1 and options.first is None and not options.skip
-    return for_all and is_refused(options)
+    return for_all and options.action == REFUSE
 
 
 def stop_listening(sock: socket.socket) -> int:

@@ -134,6 +134,11 @@ class FaultOptions:
         "Whether faults act below TLS and the PROXY header, or above. For streams.",
     )
 
+    @property
+    def action(self) -> str:
+        """What C{accept} does; empty without it."""
+        return self.accept.action if self.accept is not None else ""
+
     def given(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Return the values of those of these options that are not their default, by name."""
         known = declared(FaultOptions)
@@ -147,6 +152,7 @@ ENDS = ("reset", "close", "half-close")
 STREAM_FAULTS = (*SENDING, "accept", *ENDS)
 DATAGRAM_ONLY = ("loss", "duplicate", "reorder", "corrupt", "truncate")
 DATAGRAM_FAULTS = ("latency", "bandwidth", "accept", *DATAGRAM_ONLY)
+ALL_FAULTS = (*STREAM_FAULTS, *DATAGRAM_ONLY)
 
 #: The options that have no meaning for datagrams, nor have these actions of C{accept}.
 STREAM_ONLY = ("slice", *ENDS, "at")
@@ -170,11 +176,10 @@ class FaultProfile:
     @property
     def counted(self) -> tuple[str, ...]:
         """The names by which its faults are counted: C{accept} is by what it does."""
-        accept = self.options.accept
-        given = self.options.given((*STREAM_FAULTS, *DATAGRAM_ONLY))
-        return tuple(accept.action if accept and one == "accept" else one for one in given)
+        given = self.options.given(ALL_FAULTS)
+        return tuple(self.options.action if one == "accept" else one for one in given)
 
-    def describe(self, faults: tuple[str, ...] = (*STREAM_FAULTS, *DATAGRAM_ONLY)) -> str:
+    def describe(self, faults: tuple[str, ...] = ALL_FAULTS) -> str:
         """Format those of these faults that it has, as in the file."""
         return ", ".join(
             f"{name} {as_written(value)}" for name, value in self.options.given(faults).items()
@@ -195,25 +200,24 @@ class FaultProfile:
 
     def _stream_only(self) -> dict[str, Any]:
         wrong, accept = self.options.given(STREAM_ONLY), self.options.accept
-        if accept is not None and accept.action in STREAM_ACTIONS:
+        if self.options.action in STREAM_ACTIONS:
             wrong[f"accept = {accept}"] = accept
         return wrong
 
 
 def contradictions(options: FaultOptions) -> Iterator[tuple[str, str]]:
     """List the options that can never act, each with the reason; the name is empty for all."""
-    if not options.given((*STREAM_FAULTS, *DATAGRAM_ONLY)):
+    if not options.given(ALL_FAULTS):
         yield "", "has no fault; write such as latency = 80ms"
     ends: dict[str, After] = options.given(ENDS)
-    action = options.accept.action if options.accept else ""
     unreached = [name for name, end in ends.items() if end.size is not None]
     never = {
         REFUSE: ("slice", *ends),
         SILENT: ("bandwidth", "slice", *unreached, *DATAGRAM_ONLY),
         NEVER_READ: DATAGRAM_ONLY,
     }
-    for name in options.given(never.get(action, ())):
-        yield name, f"never acts with accept = {action}; remove one of the two"
+    for name in options.given(never.get(options.action, ())):
+        yield name, f"never acts with accept = {options.action}; remove one of the two"
     for first, later in _rivals(ends):
         yield later, f"never acts, because {first} = {ends[first]} does before; remove one"
 
