@@ -14,18 +14,11 @@ from socketd.net.stream.read_side import ReadSide
 from socketd.net.stream.starttls import StartedTls
 from socketd.net.stream.states import LINGERING
 from socketd.net.stream.write_buffer import HIGH_WATER, NOT_BYTES, count_unacknowledged
-from socketd.settings.faults.profile import PROTOCOL
-from socketd.settings.faults.values import REFUSE
+from socketd.settings.faults.profile import CLOSE, HALF_CLOSE, PROTOCOL
 
 #: Between two looks at a connection that the profile keeps waiting (seconds).  No deadline ends
 #: it, and one that is not read has no event when its peer has gone.
 LOOK_INTERVAL = 1.0
-
-#: The ends of a profile.
-CLOSE, HALF_CLOSE, RESET = "close", "half-close", "reset"
-
-#: The reason of the end in C{connection_lost}, by the fault that was its cause.
-_REASONS = {CLOSE: "closed by fault", RESET: "reset by fault", REFUSE: "reset by fault"}
 
 
 class Faulty(ReadSide):
@@ -207,7 +200,7 @@ class Faulty(ReadSide):
         if name == HALF_CLOSE:
             self.loseWriteConnection()
             return
-        self.timed_out = _REASONS[name]
+        self.timed_out = "closed by fault" if name == CLOSE else "reset by fault"
         if name != CLOSE:
             self.abortConnection()
         elif self._fault.secure is not None:

@@ -146,9 +146,11 @@ class FaultOptions:
         return {name: one for name, one in values.items() if one != known[name].default}
 
 
+#: The ends of a stream.
+RESET, CLOSE, HALF_CLOSE = ENDS = ("reset", "close", "half-close")
+
 #: The faults that act on streams, on the start and the end of one, and on datagrams.
 SENDING = ("latency", "bandwidth", "slice")
-ENDS = ("reset", "close", "half-close")
 STREAM_FAULTS = (*SENDING, "accept", *ENDS)
 DATAGRAM_ONLY = ("loss", "duplicate", "reorder", "corrupt", "truncate")
 DATAGRAM_FAULTS = ("latency", "bandwidth", "accept", *DATAGRAM_ONLY)
@@ -229,7 +231,7 @@ def _rivals(ends: Mapping[str, After]) -> Iterator[tuple[str, str]]:
         one, other = ends[first], ends[later]
         if (one.size is None) != (other.size is None):
             continue
-        if first != "half-close" or one == other or one.size is not None:
+        if first != HALF_CLOSE or one == other or one.size is not None:
             yield first, later
 
 
