@@ -163,10 +163,8 @@ class Faulty(ReadSide):
         self._silence_producer()
 
     def _silence_producer(self) -> None:
-        silent = not self._fault.is_cut or self._producer_paused
-        if self.producer is not None and self._streaming and not silent:
-            self._producer_paused = True
-            self.producer.pauseProducing()
+        if self._fault.is_cut:
+            self._pause_producer()
 
     def _producer_owes(self) -> bool:
         return not self._fault.is_cut and super()._producer_owes()

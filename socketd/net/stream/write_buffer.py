@@ -107,6 +107,9 @@ class WriteBuffer:
     def _fill_up(self) -> None:
         """Pause reading and the producer, since too much is buffered."""
         self._update_reading()
+        self._pause_producer()
+
+    def _pause_producer(self) -> None:
         if self.producer is not None and self._streaming and not self._producer_paused:
             self._producer_paused = True
             self.producer.pauseProducing()
