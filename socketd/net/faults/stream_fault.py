@@ -44,6 +44,7 @@ class StreamFault:
         "_counts",
         "_look",
         "_opens_at",
+        "_sending",
         "_timed",
         "_unacknowledged",
         "_wakes_at",
@@ -69,6 +70,7 @@ class StreamFault:
         self.held: HeldOutput | None = None
         self.left: int | None = None
         self.ending, self._timed = "", list[tuple[float, str]]()
+        self._sending = list[str]()
         self.endless = self.busy = self.ended = False
         self.reads = True
         self.moved_at, self._look, self._unacknowledged = 0.0, FIRST_LOOK, 0
@@ -86,7 +88,8 @@ class StreamFault:
             self._opens_at = silent_until = now + options.accept.seconds
         if self.endless or action == SLOW:
             self.count(action)
-        if silent_until or options.given(SENDING):
+        self._sending = list(options.given(SENDING))
+        if silent_until or self._sending:
             self.held = HeldOutput(self.draw, silent_until)
         self._set_ends(now)
 
@@ -141,9 +144,8 @@ class StreamFault:
         """Hold output."""
         assert self.held is not None
         self.held.put(data, now)
-        if len(self._counted) < len(SENDING):
-            for name in self.draw.options.given(SENDING):
-                self.count(name)
+        while self._sending:
+            self.count(self._sending.pop())
 
     def drop(self) -> int:
         """Take no more output, and forget what is held; return how many bytes that were."""

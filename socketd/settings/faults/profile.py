@@ -141,10 +141,12 @@ class FaultOptions:
 
     def given(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Return the values of those of these options that are not their default, by name."""
-        known = declared(FaultOptions)
-        values = {name: getattr(self, known[name].attribute) for name in names}
-        return {name: one for name, one in values.items() if one != known[name].default}
+        values = {name: getattr(self, _KNOWN[name].attribute) for name in names}
+        return {name: one for name, one in values.items() if one != _KNOWN[name].default}
 
+
+# Not made again for each connection.
+_KNOWN = declared(FaultOptions)
 
 #: The ends of a stream.
 RESET, CLOSE, HALF_CLOSE = ENDS = ("reset", "close", "half-close")
