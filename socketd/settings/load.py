@@ -19,7 +19,7 @@ from socketd.settings.listener_syntax import (
     parse_http,
     parse_listener,
 )
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, only_streams
 from socketd.settings.model import (
     DAEMON,
     DEFAULTS,
@@ -378,7 +378,7 @@ class _Loader:
         C{allow}.
         """
         amplify = getattr(service.options, "udp_amplify", 0)
-        if not amplify or all(listener.is_stream for listener in service.listeners):
+        if not amplify or only_streams(service.listeners):
             return
         entries = self.defaults | sections[service.name].entries
         entry = entries.get("allow")

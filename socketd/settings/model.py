@@ -12,7 +12,7 @@ from attrs import frozen
 from socketd.common.host_names import is_host_name
 from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.faults.profile import PROFILE, FaultProfile
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, only_datagrams, only_streams
 from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.tls import TlsOptions
@@ -370,9 +370,7 @@ class ServiceSettings:
     @property
     def forms(self) -> tuple[bool, bool]:
         """Whether it may have streams, and datagrams; a socket of systemd can be either."""
-        known = {one.is_stream for one in self.listeners if not one.is_inherited}
-        unknown = any(one.is_inherited for one in self.listeners)
-        return unknown or True in known, unknown or False in known
+        return not only_datagrams(self.listeners), not only_streams(self.listeners)
 
     def place(self, option: str) -> str:
         """Format the position of one of its options as C{FILE:LINE}; C{FILE} without a line."""
