@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -157,9 +156,9 @@ class Reload:
         for bound in self.pool:
             if not bound.listener.is_inherited:
                 bound.close()
-        former = [self.running.get(child.name) for child in self.services]
-        gone = [*map(follow_file, self.services, former, repeat(self.faults))]
-        changes += filter(None, gone)
+        for child in self.services:
+            gone = follow_file(child, self.running.get(child.name), self.faults)
+            changes += [gone] if gone else []
         for child in self.incoming:
             apply_settings(child.service_state, child.settings, self.shared.reactor)
             child.serve()
