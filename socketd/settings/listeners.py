@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from attrs import frozen
 
@@ -160,3 +161,13 @@ def canonical_host(host: str, family: socket.AddressFamily) -> str:
     if address in _EVERY:
         return ""
     return f"{address}%{scope[1]}" if scope and scope[1] else str(address)
+
+
+def is_local(listener: Listener) -> bool:
+    """Say whether it is known, without a DNS lookup, that only this machine reaches a listener."""
+    try:
+        host = canonical_host(listener.interface, listener.family)
+        return bool(listener.path) or ip_address(host).is_loopback
+    except ValueError:
+        # A host name, or the wildcard address.
+        return False

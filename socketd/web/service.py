@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -15,7 +14,7 @@ from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import CannotStart, State
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, is_local
 from socketd.web.lag import LagMeter
 from socketd.web.live import Live
 from socketd.web.metrics import make_registry
@@ -54,11 +53,11 @@ class WebService(MultiService):
         )
         routes = {b"/metrics": Route(self._metrics), b"/healthz": Route(self._health)}
         self._status_page: StatusPage | None = None
-        is_local = _is_local(listener)
-        if daemon.settings.daemon.status_page in ("everywhere", "local" if is_local else ""):
+        local = is_local(listener)
+        if daemon.settings.daemon.status_page in ("everywhere", "local" if local else ""):
             live = Live(daemon, lag)
             live.setServiceParent(self)
-            self._status_page = StatusPage(daemon, live, is_local)
+            self._status_page = StatusPage(daemon, live, local)
             routes |= self._status_page.routes
         served_by = daemon.reactor, ChannelFactory(routes, daemon.reactor), self._service_state
         self.own = OwnListener(NAME, listener, daemon.settings.place(NAME), *served_by)
@@ -116,8 +115,3 @@ class WebService(MultiService):
             self._service_state.report("/metrics", problem)
             return Page(http.INTERNAL_SERVER_ERROR, b"the figures cannot be collected\n")
         return Page(http.OK, body, CONTENT_TYPE_PLAIN_0_0_4.encode())
-
-
-def _is_local(listener: Listener) -> bool:
-    """Whether only this machine reaches it."""
-    return bool(listener.path) or ip_address(listener.interface).is_loopback

@@ -16,6 +16,7 @@ from socketd.settings.listeners import (
     Listener,
     BindAddress,
     bind_address,
+    is_local,
 )
 from tests.settings.refusals import RUNTIME, refusal
 
@@ -317,6 +318,26 @@ class PlaceTests(SynchronousTestCase):
         different = ["tcp:7", "tcp6:7", "udp:7", "udp6:7", "tcp:8", "tcp:7:interface=127.0.0.1"]
         different += ["unix:/a", "unix:/b", "unixgram:/a", "tcp:7:interface=127.0.0.1.example"]
         self.assertEqual(len(self.places(*different)), len(different))
+
+
+class LocalTests(SynchronousTestCase):
+    """Tests for L{is_local}."""
+
+    def test_local(self) -> None:
+        """Loopback addresses, C{localhost} and UNIX sockets are reached by this machine only."""
+        for text in (
+            "tcp:7:interface=127.0.0.1", "tcp:7:interface=127.1", "udp:7:interface=LocalHost",
+            r"tcp6:7:interface=\:\:1", "unix:/a", "unixgram:@a",
+        ):  # fmt: skip
+            self.assertTrue(is_local(parse_listener(text, RUNTIME)), text)
+
+    def test_elsewhere(self) -> None:
+        """Others are not; nor is a host name, which is not looked up."""
+        for text in (
+            "tcp:7", "tcp6:7", "tcp:7:interface=0.0.0.0", "tcp:7:interface=192.0.2.1",
+            r"tcp6:7:interface=fe80\:\:1%lo", "tcp:7:interface=srv.example",
+        ):  # fmt: skip
+            self.assertFalse(is_local(parse_listener(text, RUNTIME)), text)
 
 
 #: Where HTTP may be served, and where that is.

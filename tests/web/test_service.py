@@ -92,6 +92,7 @@ class WebServiceTests(SynchronousTestCase):
         elsewhere = (Listener("tcp", interface="0.0.0.0"), Listener("tcp6", interface="::"))
         for wanted, places in (
             ("local", {local[0]: "http://[::1]:", local[1]: "http://localhost/"}),
+            ("local", {Listener("tcp", interface="localhost"): "http://127.0.0.1:"}),
             ("everywhere", {elsewhere[0]: "http://127.0.0.1:", elsewhere[1]: "http://[::1]:"}),
             ("no", {LOOPBACK: "", local[1]: ""}),
             ("local", dict.fromkeys(elsewhere, "")),

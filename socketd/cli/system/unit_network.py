@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, is_local
 from socketd.settings.model import ServiceSettings, Settings
 from socketd.settings.networks import ANY, INTERNAL, Network, network_words
 
@@ -73,11 +73,6 @@ def _address_of(listener: Listener) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _is_loopback(listener: Listener) -> bool:
-    address = _address_of(listener)
-    return address is not None and address.is_loopback
-
-
 def _families(listeners: list[Listener]) -> Iterator[str]:
     # sd_notify uses a UNIX socket.
     yield "AF_UNIX"
@@ -130,14 +125,14 @@ def _peers(settings: Settings) -> set[Network] | None:
         for listener in filter(_is_bound, service.listeners):
             found.update(_peers_of(service, listener))
     if settings.http is not None and not settings.http.path:
-        found.update(network_words("loopback") if _is_loopback(settings.http) else ANY)
+        found.update(network_words("loopback") if is_local(settings.http) else ANY)
     # The DNS servers that a host name needs may be anywhere.
     has_names = any(_address_of(listener) is None for listener in _bound(settings))
     return None if found & set(ANY) or has_names else found
 
 
 def _peers_of(service: ServiceSettings, listener: Listener) -> Iterable[Network]:
-    if _is_loopback(listener):
+    if is_local(listener):
         return network_words("loopback")
     if listener.proxied:
         # The TCP peer is the load balancer; allow lists networks of its clients.
