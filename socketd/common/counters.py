@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 from attrs import define, field
@@ -89,21 +89,9 @@ class Counters:
 
     def total(self, live: Iterable[Counting]) -> Counters:
         """Return a snapshot that includes the live connections."""
-        total = attrs.evolve(
-            self,
-            datagrams_dropped=self.datagrams_dropped.copy(),
-            refused=self.refused.copy(),
-            timed_out=self.timed_out.copy(),
-            faults=self.faults.copy(),
-            responses=self.responses.copy(),
-            bad_requests=self.bad_requests.copy(),
-            numbered=self.numbered.copy(),
-            nts_sessions=self.nts_sessions.copy(),
-            nts_requests=self.nts_requests.copy(),
-            nts_keys=self.nts_keys.copy(),
-            probes=self.probes.copy(),
-            ipsla=self.ipsla.copy(),
-        )
+        figures: dict[str, Any] = attrs.asdict(self, recurse=False)
+        tables = {name: one.copy() for name, one in figures.items() if isinstance(one, Counter)}
+        total = Counters(**figures | tables)
         for connection in live:
             total.add(connection)
         return total
