@@ -126,9 +126,8 @@ def _show(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResu
 
 
 def _watch(daemon: Daemon, session: IOperatorSession, service: str) -> CommandResult:
-    names = [one.settings.name for one in daemon.services]
-    if service and service not in names:
-        raise CommandError(f"{shown(service)} is no service; {nearest(service, names)}")
+    if service:
+        fault_commands.find_service(daemon, service)
     session.watch(service or None)
     return CommandResult(f"watching {service or 'everything'}")
 

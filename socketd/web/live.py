@@ -155,8 +155,8 @@ class Live(Service):
             # The queue itself is told to every viewer.
             self._daemon.operator.attach(viewer.tell_rest, who)
         events = [_event(*kept) for kept in self._events]
-        first = [encode("hello", hello), encode("events", events)]
-        request.write(b"".join([*first, encode("waiting", queue_event(self._daemon))]))
+        first = encode("hello", hello), encode("events", events), self._queue()
+        request.write(b"".join(first))
 
     def _close(self, viewer: Viewer) -> None:
         self.viewers.remove(viewer)
@@ -184,9 +184,12 @@ class Live(Service):
 
     def _tell_queue(self) -> None:
         self._queue_due = None
-        event = encode("waiting", queue_event(self._daemon))
+        event = self._queue()
         for viewer in self.viewers:
             viewer.tell(event)
+
+    def _queue(self) -> bytes:
+        return encode("waiting", queue_event(self._daemon))
 
     def _sample(self) -> None:
         self._tick = self._daemon.reactor.callLater(INTERVAL, self._sample)
@@ -206,8 +209,6 @@ class Live(Service):
         self._tell_all(encode("tick", tick), now)
 
     def _tell_all(self, tick: bytes, now: float) -> None:
-        # What was left out while the queue changed is told again as it is now.
-        queue = encode("waiting", queue_event(self._daemon))
         for viewer in tuple(self.viewers):
             if viewer.full_since is not None:
                 viewer.left_out += 1
@@ -215,7 +216,8 @@ class Live(Service):
                     viewer.request.channel.transport.abortConnection()
                 continue
             if viewer.left_out:
-                viewer.tell(queue)
+                # The queue may have changed meanwhile.
+                viewer.tell(self._queue())
             viewer.tell(tick)
             viewer.tell_rest()
 
