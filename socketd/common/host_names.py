@@ -37,6 +37,11 @@ def is_ip_address(text: str) -> bool:
     return getattr(address, "scope_id", None) is None
 
 
+def bracketed(host: str) -> str:
+    """Write a host as it precedes a port: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def parse_host(text: str) -> str:
     """
     Parse a host name or an IP address.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from socketd.common.host_names import bracketed
 from socketd.control.fault_commands import find_service
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import CommandResult, Value
@@ -46,4 +47,4 @@ def _address(source: Any) -> str:
     if not isinstance(source, tuple):
         return f"unix {os.fsdecode(source or '')}".rstrip()
     host, port = source
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"

@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 from attrs import frozen
 
+from socketd.common.host_names import bracketed
+
 #: Long enough for any reactor pause that is too short to trigger the watchdog; the kernel
 #: caps it at net.core.somaxconn.
 DEFAULT_BACKLOG = 4096
@@ -97,8 +99,7 @@ class Listener:
             return f"{self.kind} {self.name}"
         if self.path:
             return f"{self.kind} {self.path}"
-        host = self.interface or "*"
-        return f"{self.kind} {f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{self.kind} {bracketed(self.interface or '*')}:{self.port}"
 
 
 def only_datagrams(listeners: Sequence[Listener]) -> bool:

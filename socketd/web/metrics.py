@@ -333,10 +333,14 @@ def _by_reason(
             yield (service.name, reason), count
 
 
-def _versions() -> tuple[str, ...]:
+def own_version() -> str:
+    """Return the version of the installed distribution, or C{unknown}."""
     try:
-        version = metadata.version("socketd")
+        return metadata.version("socketd")
     except metadata.PackageNotFoundError:
-        version = "unknown"
+        return "unknown"
+
+
+def _versions() -> tuple[str, ...]:
     openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
-    return version, platform.python_version(), twisted.__version__, openssl
+    return own_version(), platform.python_version(), twisted.__version__, openssl

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from importlib import metadata, resources
+from importlib import resources
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from socketd.common.answers import Answer
 from socketd.common.errors import CommandError
+from socketd.common.host_names import bracketed
 from socketd.control.commands import respond
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import parse_request
@@ -30,6 +31,7 @@ from socketd.net.own_listener import OwnListener
 from socketd.web.guard import TOKEN, PageGuard
 from socketd.web.history import LENGTH
 from socketd.web.live import MAX_VIEWERS, MEDIA_TYPE, Live
+from socketd.web.metrics import own_version
 from socketd.web.server import Headers, Page, PageRequest, Route, Routes, plain
 
 #: How long the answer to a command that only asks is used again (seconds), and how many are kept:
@@ -122,7 +124,7 @@ class StatusPage:
             return f"http://localhost{fragment} at {own.listener}"
         host, port = own.bound.sock.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{fragment}"
+        return f"http://{bracketed(host)}:{port}{fragment}"
 
     def _file(self, body: bytes, media_type: bytes) -> Callable[[PageRequest], Page]:
         page = Page(http.OK, body, media_type, _HEADERS)
@@ -152,7 +154,7 @@ class StatusPage:
         shown = _argument(request, b"show")
         who = _who(request)
         request.begin_stream(MEDIA_TYPE, _HEADERS)
-        hello = {"version": _version(), "length": LENGTH, "who": who, "may_change": may_change}
+        hello = {"version": own_version(), "length": LENGTH, "who": who, "may_change": may_change}
         hello["services"] = [service.name for service in self._daemon.services]
         number = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 19 else 0
         self._live.open(request, who if attends else "", number, hello)
@@ -231,13 +233,6 @@ def _argument(request: PageRequest, name: bytes) -> str:
 
 def _json(found: Any) -> Page:
     return Page(http.OK, json.dumps(found, default=str).encode(), _JSON, _HEADERS)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("socketd")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 _WRONG_HOST = plain(

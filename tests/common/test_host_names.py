@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.host_names import (
     MAX_NAME,
+    bracketed,
     is_host_name,
     is_ip_address,
     parse_host,
@@ -55,6 +56,11 @@ class ParseTests(SynchronousTestCase):
         for text, expected in HOSTS.items():
             self.assertEqual(parse_host(text), expected)
             self.assertEqual(parse_name(text), expected)
+
+    def test_bracketed(self) -> None:
+        """Only an IPv6 address has brackets in front of a port."""
+        for host, expected in {"::1": "[::1]", "127.0.0.1": "127.0.0.1", "*": "*"}.items():
+            self.assertEqual(bracketed(host), expected)
 
     def test_bad_hosts(self) -> None:
         """A bad one is refused with one sentence that says what would be right."""

@@ -17,7 +17,7 @@ from socketd.cli.common.arguments import argument_type, whole_number
 from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, write_files
 from socketd.cli.common.output import emit
 from socketd.common.errors import GOOD, USAGE, CommandError, reason_of
-from socketd.common.host_names import parse_name
+from socketd.common.host_names import bracketed, parse_name
 
 if TYPE_CHECKING:
     from socketd.cli.system.development_ca import Issued
@@ -153,4 +153,4 @@ def _report(files: Sequence[NewFile], names: Sequence[str]) -> str:
 def _address(names: Sequence[str]) -> str:
     plain = [name for name in names if not name.startswith("*")]
     name = plain[0] if plain else names[0].replace("*", "any", 1)
-    return f"[{name}]:PORT" if ":" in name else f"{name}:PORT"
+    return f"{bracketed(name)}:PORT"
