@@ -11,6 +11,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from itertools import product
+from pkgutil import resolve_name
 from typing import Any
 
 from attrs import frozen
@@ -38,13 +39,6 @@ from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
-from socketd.protocols.clock.nts_answers import RESULTS as NTS_REQUESTS
-from socketd.protocols.clock.nts_key_file import KEY_RESULTS as NTS_KEYS
-from socketd.protocols.clock.nts_records import RESULTS as NTS_SESSIONS
-from socketd.protocols.measure.ipsla import COUNTED as IPSLA_COUNTED
-from socketd.protocols.measure.numbered import COUNTED
-from socketd.protocols.measure.stamp import CLASSES, RESULTS
-from socketd.protocols.web.answers import REASONS as HTTP_REASONS
 from socketd.web.lag import LagMeter
 
 #: Reasons that are no longer counted, kept at 0 for existing dashboards.
@@ -152,8 +146,9 @@ COUNTS_BY_REASON = {
 }
 #: The protocols that speak HTTP.
 HTTP = ("http", "websocket")
-#: The same for the services of some protocols, and for others that have counted any.
-PROTOCOL_COUNTS = {
+#: The same for the services of some protocols, and for others that have counted any. A reason may
+#: be the place of the names in a protocol's module, which is not imported for metrics alone.
+PROTOCOL_COUNTS: dict[str, tuple[MetricSpec, tuple[str, ...] | str, tuple[str, ...]]] = {
     "responses": (
         MetricSpec(
             "socketd_http_responses_total",
@@ -169,7 +164,7 @@ PROTOCOL_COUNTS = {
             "HTTP requests that were not answered as asked, by reason.",
             _BY_REASON,
         ),
-        HTTP_REASONS,
+        "socketd.protocols.web.answers:REASONS",
         HTTP,
     ),
     "numbered": (
@@ -179,7 +174,7 @@ PROTOCOL_COUNTS = {
             " filled.",
             _BY_RESULT,
         ),
-        COUNTED,
+        "socketd.protocols.measure.numbered:COUNTED",
         (),
     ),
     "ipsla": (
@@ -188,7 +183,7 @@ PROTOCOL_COUNTS = {
             "Control messages and probes of IP SLA, and ports opened, by what became of them.",
             _BY_RESULT,
         ),
-        IPSLA_COUNTED,
+        "socketd.protocols.measure.ipsla:COUNTED",
         ("ipsla",),
     ),
     "nts_sessions": (
@@ -197,7 +192,7 @@ PROTOCOL_COUNTS = {
             "Connections that asked for keys of NTS, by result.",
             _BY_RESULT,
         ),
-        NTS_SESSIONS,
+        "socketd.protocols.clock.nts_records:RESULTS",
         ("nts-ke",),
     ),
     "nts_requests": (
@@ -206,7 +201,7 @@ PROTOCOL_COUNTS = {
             "NTP requests with fields of NTS, by result.",
             _BY_RESULT,
         ),
-        NTS_REQUESTS,
+        "socketd.protocols.clock.nts_answers:RESULTS",
         (),
     ),
     "nts_keys": (
@@ -215,7 +210,7 @@ PROTOCOL_COUNTS = {
             "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
             _BY_RESULT,
         ),
-        NTS_KEYS,
+        "socketd.protocols.clock.nts_key_file:KEY_RESULTS",
         (),
     ),
 }
@@ -273,13 +268,14 @@ class DaemonCollector(Collector):
             )
         for attribute, (metric, known) in COUNTS_BY_REASON.items():
             yield metric.family(_by_reason(attribute, known, services))
-        for attribute, (metric, known, protocols) in PROTOCOL_COUNTS.items():
+        for attribute, (metric, place, protocols) in PROTOCOL_COUNTS.items():
             speakers = [
                 one
                 for one in services
                 if one.protocol in protocols or getattr(one.counters, attribute)
             ]
-            yield metric.family(_by_reason(attribute, known, speakers))
+            names = _loaded(place) if speakers else ()
+            yield metric.family(_by_reason(attribute, names, speakers))
         yield PROBES.family(sample for one in services for sample in _probes(one))
         yield FAULTS.family(
             sample
@@ -297,10 +293,19 @@ class DaemonCollector(Collector):
         yield BUILD.family([(_versions(), 1)])
 
 
+def _loaded(place: tuple[str, ...] | str) -> tuple[str, ...]:
+    found: tuple[str, ...] = resolve_name(place) if isinstance(place, str) else place
+    return found
+
+
 def _probes(service: ServiceSnapshot) -> Iterator[Sample]:
     counts = service.counters.probes
-    known = product(CLASSES, RESULTS) if service.protocol == "stamp" else ()
-    for kind, result in sorted({*known, *counts}):
+    known = set(counts)
+    if service.protocol == "stamp":
+        from socketd.protocols.measure.stamp import CLASSES, RESULTS
+
+        known.update(product(CLASSES, RESULTS))
+    for kind, result in sorted(known):
         yield (service.name, kind, result), counts[kind, result]
 
 

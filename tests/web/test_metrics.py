@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 from attrs import frozen
@@ -115,6 +117,15 @@ class CollectorTests(Case):
         ):
             found = self.value(f"socketd_{name}_total", service="echo", reason=reason)
             self.assertEqual(found, expected, name)
+
+    def test_imported(self) -> None:
+        """No protocol is imported for its metrics, before a service speaks it."""
+        program = "import sys, socketd.web.service\n"
+        program += "print(*(one for one in sys.modules if one.startswith('socketd.protocols.')))"
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        modules = ["socketd.protocols.registry", "socketd.protocols.spec"]
+        self.assertEqual(sorted(done.stdout.split()), modules)
 
     def test_http(self) -> None:
         """A service that speaks HTTP has its answers counted; others have no such figure."""
