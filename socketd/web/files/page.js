@@ -188,7 +188,7 @@ const HEARD = {
     if (found.events_left_out) line(find("log"), "", `${found.events_left_out} more events`);
     for (const one of state.queue) one.left -= 1;
     if (state.queue.length) showLeft();
-    // Other services, perhaps: all is told anew.
+    // Other services, perhaps: the page connects again.
     if (found.events.some((one) => one.event === "reloaded")) again();
   },
   events(found) {
@@ -279,7 +279,19 @@ function curve(values, most) {
   return parts.join("");
 }
 
-// Tables, whose rows and what has the focus in them stay while the values change
+// Tables and the queue, whose elements and what has the focus in them stay while the values change
+
+function arrange(parent, items, keyOf, create, update) {
+  const before = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  items.forEach((item, at) => {
+    const key = keyOf(item, at);
+    const shown = before.get(key) || create(item, key);
+    before.delete(key);
+    update(shown, item);
+    if (parent.children[at] !== shown) parent.insertBefore(shown, parent.children[at] || null);
+  });
+  for (const child of before.values()) child.remove();
+}
 
 function showTable(place, answer, more = {}) {
   if (!answer.ok) {
@@ -295,16 +307,11 @@ function showTable(place, answer, more = {}) {
     table = make("table", { "data-columns": columns.join() }, names, make("tbody"));
     place.replaceChildren(table);
   }
-  const body = table.tBodies[0];
-  const before = new Map([...body.rows].map((row) => [row.dataset.key, row]));
-  rows.forEach((row, at) => {
-    const key = String(row[columns[0]]) + (more.actions ? "" : `/${at}`);
-    const shown = before.get(key) || newRow(key, columns, row, more);
-    before.delete(key);
+  const keyOf = (row, at) => String(row[columns[0]]) + (more.actions ? "" : `/${at}`);
+  const create = (row, key) => newRow(key, columns, row, more);
+  arrange(table.tBodies[0], rows, keyOf, create, (shown, row) => {
     columns.forEach((name, index) => setText(shown.cells[index], write(name, row[name])));
-    if (body.rows[at] !== shown) body.insertBefore(shown, body.rows[at] || null);
   });
-  for (const row of before.values()) row.remove();
 }
 
 const kind = (value) => (typeof value === "number" ? "number" : "long");
@@ -386,15 +393,8 @@ function showQueue(found) {
   find("none").hidden = found.count > 0;
   const names = found.operators.map((name) => (name === state.who ? `${name} (this page)` : name));
   setText(find("operators"), `Operators: ${names.join("; ") || "none; take part with the token above"}`);
-  const list = find("questions");
-  const before = new Map([...list.children].map((item) => [item.dataset.id, item]));
-  found.oldest.forEach((one, at) => {
-    const item = before.get(String(one.id)) || newQuestion(one);
-    before.delete(String(one.id));
-    setText(item.querySelector(".said"), one.said);
-    if (list.children[at] !== item) list.insertBefore(item, list.children[at] || null);
-  });
-  for (const item of before.values()) item.remove();
+  const update = (item, one) => setText(item.querySelector(".said"), one.said);
+  arrange(find("questions"), found.oldest, (one) => String(one.id), newQuestion, update);
   showLeft();
 }
 
@@ -408,12 +408,12 @@ function newQuestion(one) {
   const prompt = make("label", { for: word.id }, "input the word:");
   const answer = make("button", { "data-changes": true, disabled: !state.mayChange }, "Answer");
   const form = make("form", { onsubmit: send }, prompt, word, answer, ...buttons(one.id, one.peer));
-  return make("li", { "data-id": one.id }, title, make("p", { class: "said" }), form);
+  return make("li", { "data-key": one.id }, title, make("p", { class: "said" }), form);
 }
 
 function showLeft() {
   for (const one of state.queue) {
-    const place = find("questions").querySelector(`[data-id="${Number(one.id)}"] .left`);
+    const place = find("questions").querySelector(`[data-key="${Number(one.id)}"] .left`);
     if (place) setText(place, `${Math.max(0, Math.round(one.left))} s left`);
   }
 }
