@@ -30,8 +30,8 @@
  * The measured modes run in four steps: open; wait until every connection was
  * answered once; warm up; measure. "begin" and "end" on standard output mark
  * the measured window; after each it waits for a line on its standard input, a
- * few seconds at most, so that whoever started this can read the server's
- * counters. The last line is a JSON object. Every reply is compared with what
+ * few seconds at most, so that the program that started this can read the
+ * server's counters. The last line is a JSON object. Every reply is compared with what
  * was sent, or has to end as it should. Exit status 1 and one line on standard error: the measurement
  * could not be made.
  */
@@ -66,7 +66,7 @@ enum {
     MAX_SAMPLES = 1 << 23,    /* latencies kept: 32 MiB, 4 s at 2 million a second */
     TICK_MS = 20,             /* how late a deadline may be noticed */
     SET_UP_SECONDS = 30,      /* to open all connections and see them answered */
-    LOOK_SECONDS = 5,         /* for whoever reads the server's counters */
+    LOOK_SECONDS = 5,         /* to read the server's counters in */
     REPLY_SECONDS = 5,        /* one connection of `connects`, one question of `idle` */
     RESEND_MS = 100,          /* a datagram older than this is lost */
     SPARE_SECONDS = 15,       /* beyond all of these the kernel ends the process */
@@ -188,7 +188,7 @@ static double cpu_seconds(void)
         + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Whoever started this answers a line when it is done looking at the server. */
+/* The program that started this answers a line when it is done looking at the server. */
 static void mark_and_wait(const char *what, double seconds)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};

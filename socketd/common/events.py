@@ -205,7 +205,7 @@ class EventBus:
 
     @property
     def watched(self) -> bool:
-        """Whether there is a watcher for whom all events are emitted."""
+        """Whether an active watcher is there, so that all events are emitted."""
         return bool(self._active)
 
     def on_watched(self, changed: Callable[[], None]) -> None:

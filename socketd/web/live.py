@@ -140,7 +140,7 @@ class Live(Service):
         """
         Begin a stream.
 
-        @param who: the operator that attends by it; empty: nobody does.
+        @param who: the operator that attends by it; empty for a viewer only.
         @param shown: the id of the connection whose messages are told; 0: none.
         """
         connection = self._daemon.connection_table.get(shown)

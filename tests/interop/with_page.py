@@ -1,4 +1,4 @@
-"""The status page in headless Chromium: what it shows, and that nobody else's page can use it."""
+"""The status page in headless Chromium: what it shows, and that no other site can use it."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ class RefusedTests(PageCase):
 
     def test_viewers(self) -> None:
         """
-        There are eight viewers at most; one that stops reading delays nobody, and a page that
+        There are eight viewers at most; one that stops reading delays no other, and a page that
         is one too many says so.
         """
         host, port = self.running.address("http")

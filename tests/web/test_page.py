@@ -104,7 +104,7 @@ class FilesTests(Case):
             self.assertTrue(len(body) > 100)
 
     def test_no_inline(self) -> None:
-        """Neither script nor style is in the page itself, and it asks nobody else."""
+        """Neither script nor style is in the page itself, and it asks no other host."""
         body = self.get("/")[2]
         self.assertIsNone(re.search(r"<style|style=|\bon\w+=|javascript:|//", body))
         self.assertEqual(re.findall(r"<script[^>]*>(.*?)</script>", body, re.DOTALL), [""])
@@ -443,7 +443,7 @@ class StreamTests(Case):
         self.assertEqual(left, [])
 
     def test_history(self) -> None:
-        """The history is there before anybody looks, of each service and of all."""
+        """The history is there before the first viewer, of each service and of all."""
         connect(self.daemon, "shout")
         self.clock.advance(1)
         for query in ("", "?service=shout"):
