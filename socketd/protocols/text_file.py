@@ -1,4 +1,4 @@
-"""Reads the text files that options of protocols name."""
+"""Reads the files that options of protocols name."""
 
 from __future__ import annotations
 
@@ -18,20 +18,33 @@ def read_text(path: str, content: str) -> str:
     @param content: what it has, in a word, for errors.
     @raise ValueError: with the error.
     """
+    what = f"a file of {content}"
     if not parse_path(path):
-        raise ValueError(f"names no file; write the path of a file of {content}")
+        raise ValueError(f"names no file; write the path of {what}")
+    return _decoded(read_file(path, MAX_FILE_BYTES, what, what))
+
+
+def read_file(path: str, limit: int, what: str, kind: str) -> bytes:
+    """
+    Read a regular file.
+
+    @param limit: the largest size (bytes).
+    @param what: what it is, for the error that asks for its path.
+    @param kind: the same, for the error that tells the limit.
+    @raise ValueError: with the error.
+    """
+    remedy = f"write the path of {what}"
     try:
         # Checked before open(2), which would block on a FIFO.
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError(f"is no file; write the path of a file of {content}")
+            raise ValueError(f"is no file; {remedy}")
         with Path(path).open("rb") as stream:
-            found = stream.read(MAX_FILE_BYTES + 1)
+            found = stream.read(limit + 1)
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        raise ValueError(f"{problem}; write the path of a file of {content}") from None
-    if len(found) > MAX_FILE_BYTES:
-        raise ValueError(f"is too large; a file of {content} has up to {MAX_FILE_BYTES} bytes")
-    return _decoded(found)
+        raise ValueError(f"cannot be read: {error.strerror}; {remedy}") from None
+    if len(found) > limit:
+        raise ValueError(f"is too large; {kind} has up to {limit} bytes")
+    return found
 
 
 def _decoded(content: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from mimetypes import MimeTypes
 from pathlib import Path
@@ -13,6 +12,7 @@ from attrs import evolve, frozen
 from socketd.protocols.rules.options import RULES
 from socketd.protocols.rules.refusals import refusals_of
 from socketd.protocols.rules.ruleset import RuleSet
+from socketd.protocols.text_file import read_file
 from socketd.protocols.web.answers import BYTES
 from socketd.settings.listeners import Listener
 from socketd.settings.options import option
@@ -62,17 +62,7 @@ def read_response(path: str) -> FixedResponse | None:
     """
     if not parse_path(path):
         return None
-    try:
-        # Checked before open(2), which would block on a FIFO.
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError("is no file; write the path of a file to answer with")
-        with Path(path).open("rb") as stream:
-            body = stream.read(MAX_FILE + 1)
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        raise ValueError(f"{problem}; write the path of a file to answer with") from None
-    if len(body) > MAX_FILE:
-        raise ValueError(f"is too large; such a file has up to {MAX_FILE} bytes")
+    body = read_file(path, MAX_FILE, "a file to answer with", "such a file")
     return FixedResponse(body, _media_type(path))
 
 
