@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from mimetypes import MimeTypes
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from socketd.protocols.rules.options import RULES
-from socketd.protocols.rules.refusals import refusals_of
-from socketd.protocols.rules.ruleset import RuleSet
 from socketd.protocols.text_file import read_file
 from socketd.protocols.web.answers import BYTES
 from socketd.settings.listeners import Listener
@@ -28,6 +27,9 @@ from socketd.settings.value_types import (
     parse_path,
     within,
 )
+
+if TYPE_CHECKING:
+    from socketd.protocols.rules.ruleset import RuleSet
 
 #: The largest file of C{response} (bytes): it is kept in memory, and sent as one.
 MAX_FILE = 1024 * 1024
@@ -189,6 +191,10 @@ def refusals(
     options: WebSocketOptions, listeners: Sequence[Listener]
 ) -> Iterator[tuple[str, ValueError]]:
     """List what is wrong with the rules in their service."""
-    if options.rules is not None:
-        for error in refusals_of(options.rules, "chunk", options.max_message, listeners):
-            yield "rules", error
+    if options.rules is None:
+        return
+    # Lazy: a service without rules does not spend the time of the import.
+    from socketd.protocols.rules.refusals import refusals_of
+
+    for error in refusals_of(options.rules, "chunk", options.max_message, listeners):
+        yield "rules", error

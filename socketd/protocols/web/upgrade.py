@@ -16,7 +16,6 @@ from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.deflate import BoundedDeflate
 from socketd.protocols.web.message_socket import EchoSocket, MessageSocket
 from socketd.protocols.web.options import WebSocketOptions
-from socketd.protocols.web.scripted_socket import ScriptedSocket
 
 #: The version of the protocol, and the bytes of a key (RFC 6455, 4.1).
 VERSION = "13"
@@ -44,11 +43,20 @@ def switch(asked: Asked, options: WebSocketOptions, clock: IReactorTime) -> Answ
         headers.append(("Sec-WebSocket-Protocol", common[0]))
     token = generate_accept_token(asked.header("sec-websocket-key").encode()).decode("ascii")
     accepting = ("Sec-WebSocket-Accept", token)
-    connection, rules = Connection(SERVER, extensions), options.rules
-    served = connection, bool(extensions), options.max_message, clock
-    successor: MessageSocket
-    successor = EchoSocket(*served) if rules is None else ScriptedSocket(rules, *served)
+    successor = _make_socket(options, Connection(SERVER, extensions), bool(extensions), clock)
     return Answer(101, headers=(*SWITCHING, accepting, *headers), successor=successor)
+
+
+def _make_socket(
+    options: WebSocketOptions, connection: Connection, is_compressing: bool, clock: IReactorTime
+) -> MessageSocket:
+    served = connection, is_compressing, options.max_message, clock
+    if options.rules is None:
+        return EchoSocket(*served)
+    # Lazy: a service without rules does not spend the time of the import.
+    from socketd.protocols.web.scripted_socket import ScriptedSocket
+
+    return ScriptedSocket(options.rules, *served)
 
 
 def _check(asked: Asked, options: WebSocketOptions) -> None:

@@ -71,6 +71,7 @@ class ReplyTests(SynchronousTestCase):
     def test_imported(self) -> None:
         """Without rules a service does not wait for their import."""
         program = "import sys, socketd.protocols.messages.reply\n"
+        program += "import socketd.protocols.web.http, socketd.protocols.web.upgrade\n"
         program += "sys.exit('socketd.protocols.rules.rule' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
         self.assertEqual(done.returncode, 0)
