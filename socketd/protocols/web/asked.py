@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from attrs import frozen
@@ -17,7 +18,8 @@ CLAIMS = ("forwarded", "x-forwarded-", "x-real-ip", "x-client-ip", "true-client-
 _QUALITY = re.compile(r";\s*q=([01](?:\.\d{0,3})?)\s*(?:;|$)")
 
 
-@frozen
+# Not in slots, so that properties can be cached.
+@frozen(slots=False)
 class Asked:
     """
     A request, whole.
@@ -42,12 +44,12 @@ class Asked:
             return "/" + path.partition("://")[2].partition("/")[2]
         return path
 
-    @property
+    @cached_property
     def query(self) -> Fields | None:
         """The fields of the query; C{None} if there are too many."""
         return parse_fields(self.target.partition("?")[2])
 
-    @property
+    @cached_property
     def headers(self) -> list[tuple[str, str]]:
         """The headers in their order and with their case."""
         split = (line.partition(b":") for line in self.lines)
