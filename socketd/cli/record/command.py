@@ -16,7 +16,7 @@ from socketd.cli.common.arguments import add_address, argument_type
 from socketd.cli.common.atomic_write import PRIVATE, NewFile, write_files
 from socketd.cli.common.output import note
 from socketd.cli.record.recording import Recording, write
-from socketd.cli.record.proxy import Door, pass_on
+from socketd.cli.record.proxy import OneClientFactory, pass_on
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.tls_options import add_tls
 from socketd.common.errors import USAGE, CommandError, reason_of
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def client(reactor: Any) -> None:
         await pass_on(
             recording,
-            lambda door: _listen(reactor, arguments.listen, door),
+            lambda factory: _listen(reactor, arguments.listen, factory),
             lambda server: connect(reactor, arguments.address, server, tls=tls),
         )
 
@@ -90,12 +90,12 @@ def _write(arguments: argparse.Namespace, recording: Recording) -> None:
     note(f"wrote {arguments.file}: {count} question{'s' * (count != 1)}{rest}")
 
 
-def _listen(reactor: Any, address: Address, door: Door) -> Any:
+def _listen(reactor: Any, address: Address, factory: OneClientFactory) -> Any:
     try:
         if address.path:
-            port = reactor.listenUNIX(address.path, door, mode=PRIVATE)
+            port = reactor.listenUNIX(address.path, factory, mode=PRIVATE)
         else:
-            port = reactor.listenTCP(address.port, door, interface=address.host)
+            port = reactor.listenTCP(address.port, factory, interface=address.host)
     except CannotListenError as error:
         reason = error.socketError
         why = reason_of(reason) if isinstance(reason, OSError) else str(reason)

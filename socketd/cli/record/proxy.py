@@ -76,7 +76,7 @@ class Side(Receiver):
         self.has_ended = True
 
 
-class Door(Factory[StreamTransport]):
+class OneClientFactory(Factory[StreamTransport]):
     """
     Accepts one client.
 
@@ -98,7 +98,7 @@ class Door(Factory[StreamTransport]):
 
 
 async def pass_on(
-    recording: Recording, listen: Callable[[Door], Any], connect: Connect
+    recording: Recording, listen: Callable[[OneClientFactory], Any], connect: Connect
 ) -> None:
     """
     Accept one client, connect it to the server, and record what both say until both are gone.
@@ -108,9 +108,9 @@ async def pass_on(
     client = Side(recording.asked, lambda how: None)
     server = Side(recording.answered, recording.ended)
     client.other, server.other = server, client
-    door = Door(client)
-    port = listen(door)
-    stream: Any = await door.accepted
+    factory = OneClientFactory(client)
+    port = listen(factory)
+    stream: Any = await factory.accepted
     client.makeConnection(stream)
     # Not read from before the server is connected.
     stream.pauseProducing()

@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.record.proxy import Door, pass_on
+from socketd.cli.record.proxy import OneClientFactory, pass_on
 from socketd.cli.record.recording import CLOSE, RESET, Recording
 from socketd.cli.transport.interface import Receiver
 from socketd.common.errors import CommandError
@@ -42,9 +42,9 @@ class PassOnTests(SynchronousTestCase):
         self.client = self.enter(self.wire)
         self.transport = MemoryTransport()
 
-    def listen(self, door: Door) -> FakePort:
-        """Have the door."""
-        self.door = door
+    def listen(self, factory: OneClientFactory) -> FakePort:
+        """Have the factory."""
+        self.factory = factory
         return self.port
 
     async def connect(self, receiver: Receiver) -> None:
@@ -55,7 +55,7 @@ class PassOnTests(SynchronousTestCase):
 
     def enter(self, wire: StringTransport) -> Protocol:
         """Connect a client."""
-        stream = self.door.buildProtocol(None)
+        stream = self.factory.buildProtocol(None)
         assert stream is not None
         stream.makeConnection(wire)
         return stream
@@ -90,7 +90,7 @@ class PassOnTests(SynchronousTestCase):
     def test_one_client(self) -> None:
         """A second client is not accepted."""
         self.assertFalse(self.port.is_open)
-        self.assertIs(self.door.buildProtocol(None), None)
+        self.assertIs(self.factory.buildProtocol(None), None)
 
     def test_client_ends(self) -> None:
         """The client's end goes to the server, whose answer still comes; that is no close."""
