@@ -48,11 +48,15 @@ class FakeDatagramTransport:
     @ivar sent: each datagram with its address.
     @ivar allowance: how many bytes a datagram may have; the port of the daemon sets it
         for each datagram that it delivers.
+    @ivar received_at: the kernel's time of arrival; without one as with a port that has none.
+    @ivar destination: where the current datagram was sent to.
     @ivar refused: the datagrams that had more.
     @ivar dropped: the reasons for which the protocol dropped datagrams.
     """
 
     allowance: float = math.inf
+    received_at: int | None = None
+    destination: Any = IPv4Address("UDP", "127.0.0.1", 7)
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, Any]] = []

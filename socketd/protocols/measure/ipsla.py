@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.interfaces import IDelayedCall, IUDPTransport
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.clock.ntp_time import Instant, instant
@@ -120,7 +120,7 @@ class Probes(DatagramProtocol):
     def _times(self) -> tuple[Instant, Instant]:
         """Tell when the kernel received the datagram, and what time it is now."""
         now = instant(self._context.wall_clock())
-        received = getattr(self.transport, "received_at", None) or now
+        received = self.transport.received_at or now
         # A clock that was set back since makes the older reading invalid.
         return min(received, now), now
 
@@ -141,7 +141,7 @@ class OpenPort:
 class Ipsla(DatagramProtocol):
     """Answers control messages, and opens the ports that they ask for."""
 
-    transport: IUDPTransport
+    transport: Any
 
     def __init__(self, options: IpslaOptions, context: ProtocolContext) -> None:
         self._ports = options.ports
@@ -169,9 +169,7 @@ class Ipsla(DatagramProtocol):
         """Let a source probe a port for a time; raise L{BadRequest} if it cannot be opened."""
         if request.port not in self._ports:
             raise BadRequest(PORT)
-        transport: Any = self.transport
-        asked = getattr(transport, "destination", None) or transport.getHost()
-        place = asked.host, request.port
+        place = self.transport.destination.host, request.port
         if place in self._open and self._open[place].probes.transport is None:
             # The reactor closed it after an error.
             self._close(place)

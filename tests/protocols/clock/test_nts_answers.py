@@ -23,12 +23,6 @@ KEPT = ClockState(synchronised=True, max_error=0.25, precision=-22, read_at=NOW)
 SHORTEST = 48 + 36 + 104 + 40
 
 
-class Timed(FakeDatagramTransport):
-    """A transport with the kernel's time of receipt."""
-
-    received_at: int | None = None
-
-
 class Case(SynchronousTestCase):
     """A port of C{ntp} with NTS, and a client with a cookie."""
 
@@ -53,7 +47,7 @@ class Case(SynchronousTestCase):
 
     def ask(self, datagram: bytes, options: NtpOptions | None = None) -> list[bytes]:
         """Ask, on the terms of a port: no answer is longer than its question."""
-        transport: Any = Timed()
+        transport: Any = FakeDatagramTransport()
         transport.allowance = len(datagram)
         protocol = make_datagrams(options or self.options, self.context)
         protocol.makeConnection(transport)

@@ -229,7 +229,7 @@ class DatagramTests(SynchronousTestCase):
         """A transport that knows the destination of each datagram is asked for it."""
         transport = FakeDatagramTransport()
         there = IPv6Address("UDP", "fe80::1%eth0", 7)
-        transport.destination = there  # type: ignore[attr-defined]
+        transport.destination = there
         found = json.loads(answered(("fe80::2%eth0", 9), transport))
         self.assertEqual(found["local"], {"address": "fe80::1%eth0", "port": 7})
         self.assertEqual(found["peer"], {"address": "fe80::2%eth0", "port": 9})
