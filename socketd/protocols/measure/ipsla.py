@@ -137,6 +137,11 @@ class OpenPort:
     close: Callable[[], None]
     timer: IDelayedCall | None = field(default=None, init=False)
 
+    def cancel_timer(self) -> None:
+        """Cancel the timer, if it runs."""
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+
 
 class Ipsla(DatagramProtocol):
     """Answers control messages, and opens the ports that they ask for."""
@@ -192,15 +197,13 @@ class Ipsla(DatagramProtocol):
 
     def _watch(self, place: tuple[str, int], found: OpenPort) -> None:
         """Close the port when the time of its last source is over."""
-        if found.timer is not None and found.timer.active():
-            found.timer.cancel()
+        found.cancel_timer()
         rest = max(found.probes.askers.values()) - self._context.clock.seconds()
         found.timer = self._context.clock.callLater(max(0.0, rest), self._close, place)
 
     def _close(self, place: tuple[str, int]) -> None:
         found = self._open.pop(place)
-        if found.timer is not None and found.timer.active():
-            found.timer.cancel()
+        found.cancel_timer()
         found.close()
 
 
