@@ -20,7 +20,7 @@ from socketd.cli.common.arguments import add_address, seconds, whole_number
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.interface import Receiver
-from socketd.cli.transport.tls_options import add_tls
+from socketd.cli.transport.tls_options import add_tls, tls_options
 from socketd.common.errors import FAILED, GOOD, USAGE, CommandError
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ def _stamp_address(arguments: argparse.Namespace) -> Address:
         address = evolve(address, scheme="udp")
     if not address.is_datagram:
         raise CommandError("STAMP is measured over UDP; udp:HOST:862 would be right", USAGE)
+    if tls_options(arguments):
+        raise CommandError("STAMP has no TLS; leave out --tls", USAGE)
     if arguments.flood:
         raise CommandError("--stamp sends at an interval; leave out --flood", USAGE)
     size = arguments.size or STAMP_SIZE

@@ -67,6 +67,9 @@ class StampCommandTests(CommandTestCase):
         for words, expected in (
             (("--stamp", "tcp:127.0.0.1:9"), "udp:HOST:862 would be right"),
             (("--stamp", "127.0.0.1:9", "--flood"), "leave out --flood"),
+            (("--stamp", "127.0.0.1:9", "--tls"), "leave out --tls"),
+            (("--stamp", "udp:127.0.0.1:9", "--tls"), "--tls does not go with udp"),
+            (("--stamp", "127.0.0.1:9", "--ca", "ca.pem"), "--ca needs --tls"),
             (("--stamp", "127.0.0.1:9", "-s", "61"), "44, 60, or 64 and more"),
             (("--stamp", "127.0.0.1:9", "--dscp", "64"), "no number from 0 to 63"),
             (("127.0.0.1:9", "--dscp", "1"), "--dscp is for --stamp"),
