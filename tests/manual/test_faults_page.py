@@ -10,7 +10,7 @@ from socketd.protocols.registry import installed
 from socketd.settings.faults.profile import DATAGRAM_ONLY, ENDS, SENDING
 from socketd.settings.faults.values import ACCEPT
 from socketd.settings.load import parse
-from tests.support.pages import blocks
+from tests.support.pages import blocks, chapter
 from tests.support.source_tree import ROOT
 
 PAGE = (ROOT / "docs" / "FAULTS.md").read_text()
@@ -20,14 +20,9 @@ FILE = (ROOT / "etc" / "faults.ini").read_text()
 class PageTests(SynchronousTestCase):
     """docs/FAULTS.md holds."""
 
-    def chapter(self, heading: str) -> str:
-        """Take a chapter of it."""
-        self.assertIn(f"## {heading}\n", PAGE)
-        return PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-
     def test_faults(self) -> None:
         """Its table has every fault and every action, and those that a stream cannot have."""
-        text = self.chapter("What the peer sees")
+        text = chapter(PAGE, "What the peer sees")
         rows = dict(re.findall(r"^\| `([\w =-]+)` \| (.*?) \|", text, re.MULTILINE))
         actions = [f"accept = {word.split()[0]}" for word in ACCEPT.syntax.split(" | ")]
         self.assertEqual(list(rows), [*SENDING, *actions, *ENDS, *DATAGRAM_ONLY])
@@ -36,7 +31,7 @@ class PageTests(SynchronousTestCase):
 
     def test_ports(self) -> None:
         """Its table of ports is that of etc/faults.ini, with the service that is a comment."""
-        text = self.chapter("A port for each: etc/faults.ini")
+        text = chapter(PAGE, "A port for each: etc/faults.ini")
         rows = re.findall(r"^\| ([A-Z, ]+) (\d+) \| `([\w-]+)`", text, re.MULTILINE)
         listed = {(name, kinds.lower(), port) for kinds, port, name in rows}
         sections = re.findall(r"^(?:; )?\[([\w-]+)\]\n((?:(?:; )?\w+ =.*\n)+)", FILE, re.MULTILINE)
@@ -52,8 +47,8 @@ class PageTests(SynchronousTestCase):
         (text,) = (block.text for block in blocks(PAGE) if block.language == "ini")
         parse(text, "x.ini", installed(), "/run")
         service = "[echo]\nlisten = tcp:7, udp:7\nfault = x\n[fault:x]\n"
-        rows = re.findall(r"^\| .*? \| (`.*?`) \|", self.chapter("Beside toxiproxy and netem"),
-                          re.MULTILINE)  # fmt: skip
+        text = chapter(PAGE, "Beside toxiproxy and netem")
+        rows = re.findall(r"^\| .*? \| (`.*?`) \|", text, re.MULTILINE)
         shown = [re.findall(r"`(\S+ = [^`]*)`", row) for row in rows]
         self.assertGreater(len(shown), 12)
         for options in filter(None, shown):

@@ -11,6 +11,7 @@ from socketd.protocols.measure.sequence import WINDOW
 from socketd.protocols.measure.stamp import CLASSES, RESULTS
 from socketd.protocols.measure.stamp_sessions import EXPIRY, MAX_SESSIONS
 from socketd.protocols.measure.stamp_tlv import MAX_TLVS
+from tests.support.pages import chapter
 from tests.support.source_tree import ROOT
 
 PAGE = (ROOT / "docs" / "STAMP.md").read_text()
@@ -34,10 +35,10 @@ class StampPageTests(SynchronousTestCase):
 
     def test_counted(self) -> None:
         """It has all results and classes, in their order."""
-        chapter = PAGE.partition("## Counted\n")[2].partition("\n## ")[0]
-        self.assertEqual(tuple(re.findall(r"^\| `(\w+)` \|", chapter, re.MULTILINE)), RESULTS)
+        text = chapter(PAGE, "Counted")
+        self.assertEqual(tuple(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)), RESULTS)
         for name in CLASSES:
-            self.assertIn(f"`{name}`", chapter.partition("|")[0])
+            self.assertIn(f"`{name}`", text.partition("|")[0])
 
     def test_numbers(self) -> None:
         """The bounds that it names are those of the code."""

@@ -51,6 +51,13 @@ def blocks(page: str) -> list[Block]:
     return [Block(*found) for found in _FENCED.findall(page)]
 
 
+def chapter(page: str, heading: str) -> str:
+    """Take a chapter of a page, with the parts below it."""
+    _, found, rest = page.partition(f"## {heading}\n")
+    assert found, f"no chapter {heading}"
+    return rest.partition("\n## ")[0]
+
+
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """
     Take a console apart.

@@ -36,6 +36,7 @@ from socketd.web.metrics import (
     make_registry,
 )
 from tests.control.fakes import FakeContext
+from tests.support.pages import chapter
 from tests.support.source_tree import ROOT
 from tests.web.fakes import INI, make_daemon
 
@@ -300,8 +301,7 @@ class PageTests(Case):
 
 def reasons(heading: str) -> list[tuple[str, ...]]:
     """Read the tables of a chapter of docs/DROPS.md: the reasons of each."""
-    chapter = DROPS_PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    tables = chapter.split("| reason | why | to allow it |\n")[1:]
+    tables = chapter(DROPS_PAGE, heading).split("| reason | why | to allow it |\n")[1:]
     rows = [table.partition("\n\n")[0] for table in tables]
     return [tuple(re.findall(r"^\| `(\w+)` \|", found, re.MULTILINE)) for found in rows]
 

@@ -13,7 +13,7 @@ from socketd.protocols.web.paths import PATHS
 from socketd.settings.load import parse
 from socketd.settings.options import declared
 from tests.protocols.web.autobahn import cases
-from tests.support.pages import blocks
+from tests.support.pages import blocks, chapter
 from tests.support.source_tree import ROOT
 
 PAGE = (ROOT / "docs" / "HTTP.md").read_text()
@@ -21,8 +21,7 @@ PAGE = (ROOT / "docs" / "HTTP.md").read_text()
 
 def rows(heading: str) -> list[str]:
     """List what stands first in the rows of a chapter's table."""
-    chapter = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(r"^\| `([^`]+)`", chapter, re.MULTILINE)
+    return re.findall(r"^\| `([^`]+)`", chapter(PAGE, heading), re.MULTILINE)
 
 
 class PageTests(SynchronousTestCase):
