@@ -29,7 +29,7 @@ operator_timeout = 60s
 OPERATORS = "document.getElementById('operators').textContent"
 
 
-class PageCase(InteropCase):
+class StatusPageCase(InteropCase):
     """A daemon with a status page, and a browser."""
 
     timeout: ClassVar[float] = 300
@@ -48,10 +48,9 @@ class PageCase(InteropCase):
 
     def secret_url(self) -> str:
         """Ask the daemon for the URL with the token."""
-        ended = self.run_socketd("web", "--control", f"{self.directory}/control.sock")
-        self.assertEqual((ended.status, ended.errors), (0, ""))
-        self.assertTrue(ended.output.startswith(f"{self.origin}/#token="), ended.output)
-        return ended.output.strip()
+        url = self.output_of("web", "--control", f"{self.directory}/control.sock")
+        self.assertTrue(url.startswith(f"{self.origin}/#token="), url)
+        return url.strip()
 
     def open(self, url: str = "", **how: Any) -> Tab:
         """Open the page, and wait until it is connected."""

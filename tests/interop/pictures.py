@@ -15,7 +15,7 @@ from math import pi, sin
 from pathlib import Path
 from typing import ClassVar
 
-from tests.interop.page_case import PageCase
+from tests.interop.page_case import StatusPageCase
 from tests.support.polling import repeating
 from tests.support.sockets import exchange
 
@@ -43,7 +43,7 @@ listen = tcp:0:interface=127.0.0.1
 SECONDS = float(os.environ.get("SECONDS", "900"))
 
 
-class Pictures(PageCase):
+class Pictures(StatusPageCase):
     """Makes them."""
 
     timeout: ClassVar[float] = SECONDS + 300

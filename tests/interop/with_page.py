@@ -6,7 +6,7 @@ import http.client
 import json
 import signal
 from socketd.web.live import MAX_VIEWERS
-from tests.interop.page_case import OPERATORS, PageCase
+from tests.interop.page_case import OPERATORS, StatusPageCase
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.sockets import exchange, read_exactly, read_to_end
 
@@ -17,7 +17,7 @@ EVIL = b"</p><img src=x onerror=\"document.title='owned'\"><script>document.titl
 NAMED = {"button", "checkbox", "combobox", "link", "searchbox", "textbox"}
 
 
-class ShowingTests(PageCase):
+class ShowingTests(StatusPageCase):
     """Tests for what everybody may see."""
 
     def test_charts(self) -> None:
@@ -106,7 +106,7 @@ class ShowingTests(PageCase):
         tab.wait_for("document.getElementById('state').textContent.startsWith('not connected')")
 
 
-class OperatorTests(PageCase):
+class OperatorTests(StatusPageCase):
     """Tests for what an operator does."""
 
     def test_answer(self) -> None:
@@ -170,7 +170,7 @@ class OperatorTests(PageCase):
         tab.wait_for(f"{row} === ''")
 
 
-class RefusedTests(PageCase):
+class RefusedTests(StatusPageCase):
     """Tests for who may not."""
 
     def test_wrong_host(self) -> None:

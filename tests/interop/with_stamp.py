@@ -93,9 +93,7 @@ class StampTests(InteropCase):
         with self.daemon(INI) as daemon:
             port = daemon.address("stamp", "udp")[1]
             words = ("--stamp", f"127.0.0.1:{port}", "-c", "20", "-i", "0.01", "--json")
-            ended = self.run_socketd("ping", *words, "--dscp", "46")
-        self.assertEqual((ended.status, ended.errors), (0, ""))
-        found = json.loads(ended.output)
+            found = json.loads(self.output_of("ping", *words, "--dscp", "46"))
         self.assertEqual((found["sent"], found["received"], found["hops"]), (20, 20, 0))
         self.assertEqual(found["lost"], {"forward": 0, "backward": 0, "unknown": 0})
         for way in ("round_trip_ms", "forward_ms", "backward_ms"):

@@ -24,9 +24,9 @@ from tests.support.needs import missing, need
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
 from tests.support.sockets import read_to_end
+from tests.support.source_tree import ROOT
 
-TOP = Path(__file__).resolve().parent.parent.parent
-BUILT = TOP / "build" / "image"
+BUILT = ROOT / "build" / "image"
 
 BASE = "localhost/socketd-base"
 IMAGE = "localhost/socketd"
@@ -56,7 +56,7 @@ FIRST = re.compile(r"^NSpid:.*\t1$", re.MULTILINE)
 def done(*command: str, seconds: float = STEP) -> str:
     """Run a command that has to succeed, and return what it prints."""
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds, check=False, cwd=TOP
+        command, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
     )
     if ended.returncode:
         raise AssertionError(f"{command[0]} failed: {ended.stderr[-2000:]}")
@@ -98,7 +98,7 @@ class ImageCase(SynchronousTestCase):
 
     def start(self, *words: str) -> None:
         """Start the container, and wait until it is healthy."""
-        shared = f"--volume={TOP}/tests/machine:/tests:ro"
+        shared = f"--volume={ROOT}/tests/machine:/tests:ro"
         self.podman(*RUN, "--detach", f"--name={self.name}", "--network=none", shared, *words)
         wait_until(self.is_healthy, "it is healthy")
 

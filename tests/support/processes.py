@@ -303,6 +303,12 @@ class SystemCase(SynchronousTestCase):
         """Run a subcommand to its end."""
         return self._run_to_end([sys.executable, "-m", "socketd", *words], environ)
 
+    def output_of(self, *words: str, **environ: str) -> str:
+        """Run a subcommand that succeeds and complains of nothing; return what it prints."""
+        ended = self.run_socketd(*words, **environ)
+        self.assertEqual((ended.status, ended.errors), (0, ""))
+        return ended.output
+
     def run_twistd(self, *files: str | Path, **environ: str) -> Ended:
         """Run a daemon that does not come up; see L{run_both}."""
         named = [f"--config={file}" for file in files]

@@ -31,15 +31,9 @@ listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
 class FaultTests(SystemCase):
     """Tests for C{socketd fault} and C{socketd faults}."""
 
-    def run_command(self, *words: str) -> str:
-        """Run a subcommand that succeeds, and return what it prints."""
-        ended = self.run_socketd(*words)
-        self.assertEqual((ended.status, ended.errors), (0, ""))
-        return ended.output
-
     def acted(self) -> dict[str, int]:
         """Ask how often each fault has acted at the service while its profile is on."""
-        answer = json.loads(self.run_command("faults", "--json"))
+        answer = json.loads(self.output_of("faults", "--json"))
         found: dict[str, int] = answer["acted"].get("echo", {})
         return found
 
@@ -58,15 +52,14 @@ class FaultTests(SystemCase):
         """
         with self.daemon(INI) as daemon, daemon.connect("echo") as before:
             self.check_echo(before)
-            self.assertEqual(
-                self.run_command("fault", "echo", "hold"), "fault of echo: hold, seed 7\n"
-            )
+            text = self.output_of("fault", "echo", "hold")
+            self.assertEqual(text, "fault of echo: hold, seed 7\n")
             self.check_echo(before)
             with self.hold(daemon, 1) as client:
-                self.assertIn("hold 7/echo/1: latency 3600s", self.run_command("show", "2"))
-                self.run_command("fault", "echo", "off")
+                self.assertIn("hold 7/echo/1: latency 3600s", self.output_of("show", "2"))
+                self.output_of("fault", "echo", "off")
                 self.assertTrue(is_silent(client, 0.1))
-                text = self.run_command("fault", "echo", "off", "now")
+                text = self.output_of("fault", "echo", "off", "now")
                 self.assertEqual(text, "fault of echo: off; 2 open connections switched\n")
                 self.assertEqual(read_exactly(client, 5), b"hello")
             daemon.output.wait_for(r"fault of echo: hold, seed 7: latency 3600s\n")
@@ -76,7 +69,7 @@ class FaultTests(SystemCase):
         """Open connections can get it at once: three bytes, then a reset."""
         with self.daemon(INI) as daemon, daemon.connect("echo") as client:
             self.check_echo(client)
-            self.run_command("fault", "echo", "cut", "now")
+            self.output_of("fault", "echo", "cut", "now")
             client.sendall(b"hello")
             self.assertEqual(read_exactly(client, 3), b"hel")
             self.assertRaises(ConnectionResetError, client.recv, 1)
@@ -91,8 +84,8 @@ class FaultTests(SystemCase):
             daemon.output.wait_for(r"fault of echo: hold, seed 7: latency 3600s\n")
             with self.hold(daemon, 1) as client:
                 self.write("socketd.ini", INI)
-                self.assertEqual(self.run_command("reload"), "reloaded\n[echo] fault changed\n")
-                self.run_command("fault", "echo", "off", "now")
+                self.assertEqual(self.output_of("reload"), "reloaded\n[echo] fault changed\n")
+                self.output_of("fault", "echo", "off", "now")
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
     def test_stop(self) -> None:

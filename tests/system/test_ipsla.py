@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from tests.support.polling import DEADLINE
+from tests.support.ports import free_port
 from tests.support.processes import SystemCase
 
 INI = """
@@ -24,14 +25,6 @@ ports = {port}
 
 #: Seconds from 1900 to 1970.
 NTP_EPOCH = 2_208_988_800
-
-
-def free_port() -> int:
-    """Find a port that nothing has at any address."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        sock.bind(("::", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Router:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import stat
-from pathlib import Path
 
 from OpenSSL import SSL
 
@@ -92,7 +91,7 @@ class NtsTests(SystemCase):
         with self.serve_nts() as daemon:
             self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
             daemon.stop()
-        Path(self.keys).unlink()
+        self.keys.unlink()
         with self.serve_nts() as daemon:
             daemon.output.wait_for("made new NTS keys")
             self.assertEqual(self.ask(daemon, client)[12:16], b"NTSN")

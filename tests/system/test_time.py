@@ -25,9 +25,7 @@ class TimeTests(SystemCase):
 
     def ask(self, address: str) -> Any:
         """Run C{socketd time}."""
-        ended = self.run_socketd("time", address, "--json")
-        self.assertEqual((ended.status, ended.errors), (0, ""))
-        return json.loads(ended.output)
+        return json.loads(self.output_of("time", address, "--json"))
 
     def test_services(self) -> None:
         """Both say that the clock is right: it is the same."""
