@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from socketd.settings.listeners import Listener, is_local
@@ -36,7 +36,7 @@ def network_lines(settings: Settings) -> Iterator[str]:
     listeners = _bound(settings)
     yield f"RestrictAddressFamilies={' '.join(_families(listeners))}"
     yield "SocketBindDeny=any"
-    for rule in (*_rules(listeners), *_further_rules(settings)):
+    for rule in _rules([*_ports(listeners), *_further_ports(settings)]):
         yield f"SocketBindAllow={rule}"
     if not listeners:
         yield "PrivateNetwork=yes"
@@ -82,29 +82,30 @@ def _families(listeners: list[Listener]) -> Iterator[str]:
         yield "AF_NETLINK"
 
 
-def _rules(listeners: Iterable[Listener]) -> Iterable[str]:
+def _rules(ports: Sequence[tuple[str, str]]) -> Iterable[str]:
     """
     Return the C{SocketBindAllow=} rules, such as C{ipv4:tcp:7}.
 
-    @return: rules without ports where there are more than L{MAX_RULES}, or where the kernel
-        chooses the port.
+    @param ports: transports with a port or a range; empty where the kernel chooses the port.
+    @return: rules without ports where there are more than L{MAX_RULES}.
     """
-    transports = [(_transport(listener), listener.port) for listener in listeners]
-    exact = dict.fromkeys(f"{name}:{port}" if port else name for name, port in transports)
+    exact = dict.fromkeys(f"{name}:{port}" if port else name for name, port in ports)
     if len(exact) > MAX_RULES:
-        return dict.fromkeys(name for name, _ in transports)
+        return dict.fromkeys(name for name, _ in ports)
     return exact
 
 
-def _further_rules(settings: Settings) -> Iterable[str]:
-    """Return the rules for the ports that protocols open: C{ipv4:udp:50000-50100}."""
-    found: dict[str, None] = {}
+def _ports(listeners: Iterable[Listener]) -> Iterator[tuple[str, str]]:
+    return ((_transport(listener), str(listener.port or "")) for listener in listeners)
+
+
+def _further_ports(settings: Settings) -> Iterator[tuple[str, str]]:
+    """List the ranges that protocols open ports of: C{50000-50100}."""
     for service in settings.services:
         ports = service.declared.further_ports(service.options)
         for listener in filter(_is_bound, service.listeners):
             if ports and not listener.is_stream:
-                found[f"{_transport(listener)}:{ports[0]}-{ports[-1]}"] = None
-    return found
+                yield _transport(listener), f"{ports[0]}-{ports[-1]}"
 
 
 def _transport(listener: Listener) -> str:

@@ -153,6 +153,9 @@ class PortTests(UnitCase):
         self.assertEqual(len(unit["SocketBindAllow"]), MAX_RULES)
         unit = self.unit(f"[echo]\nlisten = {ports}, udp:7007\n")
         self.assertEqual(unit["SocketBindAllow"], ["ipv4:tcp", "ipv4:udp"])
+        most = ports.rpartition(", ")[0]
+        unit = self.unit(f"[echo]\nlisten = {most}\n[ipsla]\nlisten = udp:1967\n")
+        self.assertEqual(unit["SocketBindAllow"], ["ipv4:tcp", "ipv4:udp"])
 
 
 class NetworkTests(UnitCase):
