@@ -6,10 +6,8 @@ import json
 import os
 import socket
 from argparse import ArgumentTypeError
-from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
@@ -17,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client import ping
 from socketd.cli.client.echo_probe import MAX_OVERDUE, EchoProbe, Plan
+from socketd.protocols.measure.echo import EchoDatagrams
 from tests.support.client_fakes import CommandTestCase, MemoryTransport, Server
 
 
@@ -200,14 +199,6 @@ class Upper(Server):
         self.transport.write(data.upper())
 
 
-class DatagramEcho(DatagramProtocol):
-    """Says back each datagram."""
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        transport: Any = self.transport
-        transport.write(datagram, addr)
-
-
 class CommandTests(CommandTestCase):
     """Tests for C{socketd ping} as a process."""
 
@@ -220,7 +211,7 @@ class CommandTests(CommandTestCase):
 
     async def test_datagrams(self) -> None:
         """So it is over UDP, as JSON."""
-        address = f"udp:127.0.0.1:{self.listen_datagrams(DatagramEcho())}"
+        address = f"udp:127.0.0.1:{self.listen_datagrams(EchoDatagrams())}"
         arguments = ("ping", address, "--json", "-c", "30", "-i", "0", "-s", "1200")
         out, err, status = await self.command(*arguments)
         self.assertEqual((err, status), (b"", 0))

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client.echo_probe import Plan
 from socketd.cli.client.flood_probe import MAX_IN_FLIGHT, PAUSE, FloodProbe
+from socketd.protocols.measure.echo import EchoDatagrams
 from tests.support.client_fakes import CommandTestCase, MemoryTransport
-
-
-class DatagramEcho(DatagramProtocol):
-    """Says back each datagram."""
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        transport: Any = self.transport
-        transport.write(datagram, addr)
 
 
 class FloodTests(SynchronousTestCase):
@@ -93,7 +83,7 @@ class CommandTests(CommandTestCase):
 
     async def test_flood(self) -> None:
         """It takes 1000 round trips by itself."""
-        address = f"udp:127.0.0.1:{self.listen_datagrams(DatagramEcho())}"
+        address = f"udp:127.0.0.1:{self.listen_datagrams(EchoDatagrams())}"
         out, err, status = await self.command("ping", address, "--flood")
         self.assertEqual((err, status), (b"", 0))
         self.assertTrue(out.startswith(b"1000 sent, "), out)
