@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -25,7 +25,7 @@ from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.settings.networks import Prefixes
-from tests.fuzz.stream_faults import HARMS, draw_of, held_by
+from tests.fuzz.stream_faults import HARMS, draw_of, held_by, places, profiles, waits_for_time
 from tests.support.fakes import HandReactor
 
 #: Sent bytes repeat at a prime, so that a lost or moved piece of any usual size shows.
@@ -34,6 +34,9 @@ PATTERN = bytes(range(PERIOD)) * 4096
 
 #: The source that all connections of a machine have.
 SOURCE = socket.inet_aton("192.0.2.7")
+
+#: How far time goes with a turn where something waits for it (seconds).
+STEP = 0.02
 
 #: As many as the kernel lets one connection have: no limit is to be met here.
 MANY = 1000
@@ -93,31 +96,6 @@ def pattern(start: int, size: int) -> bytes:
     """Give the bytes that stand from an offset on; both sides send the same."""
     first = start % PERIOD
     return PATTERN[first : first + size]
-
-
-def make_pair(over_tcp: bool, small: bool) -> tuple[socket.socket, socket.socket]:
-    """
-    Connect two sockets that do not block: of TCP at loopback, or of a UNIX pair.
-
-    @param small: whether the kernel's buffers are as small as they can be.
-    @return: ours, and the peer's.
-    """
-    ours, peer = _tcp_pair() if over_tcp else socket.socketpair()
-    for one in (ours, peer):
-        one.setblocking(False)
-        if small:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    return ours, peer
-
-
-def _tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = socket.create_connection(server.getsockname())
-        ours, _ = server.accept()
-    # So that nothing waits for more to send.
-    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return ours, peer
 
 
 class Actor(Protocol):
@@ -290,10 +268,17 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.excused = self.excused or options in HARMS
         return draw_of(options, at)
 
+    @rule(options=profiles, at=places)
     def change_fault(self, options: Any, at: str) -> None:
         """An operator switches another profile on, or none."""
         if self.connection.state.is_alive:
             self.connection.change_fault(self.take_draw(options, at))
+
+    def turn_and_wait(self) -> None:
+        """Let the reactor turn, and time pass if something waits for it."""
+        self.world.reactor.turn()
+        if waits_for_time(self.connection):
+            self.world.reactor.advance(STEP)
 
     def do(self, act: Any) -> None:
         """Do one thing to the connection, now."""

@@ -24,10 +24,11 @@ from socketd.protocols.registry import installed
 from socketd.settings.faults.profile import WIRE
 from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings
-from tests.fuzz.connections import Actor, ConnectionMachine, HalfActor, World, make_pair, pattern
-from tests.fuzz.stream_faults import places, profiles, waits_for_time
+from tests.fuzz.connections import Actor, ConnectionMachine, HalfActor, World, pattern
+from tests.fuzz.stream_faults import places, profiles
 from tests.support.certificates import NOW, client_context, issued, write_private
 from tests.support.fakes import OneFactory
+from tests.support.sockets import make_pair
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
 
@@ -36,9 +37,6 @@ PATIENCE = 400
 
 #: Turns in which a handshake is done.
 HANDSHAKE = 12
-
-#: How far time goes with a turn where something waits for it (seconds).
-STEP = 0.02
 
 #: One of so many machines, about, meets with what ends a connection at once.
 RARE = 12
@@ -172,15 +170,8 @@ class SecureMachine(ConnectionMachine):
         """The client and the reactor do what they can."""
         for _ in range(count):
             self.client_flushes(PIECE)
-            self.world.reactor.turn()
-            if waits_for_time(self.connection):
-                self.world.reactor.advance(STEP)
+            self.turn_and_wait()
             self.client_reads(PIECE)
-
-    @rule(profile=profiles, at=places)
-    def fault_changes(self, profile: Any, at: str) -> None:
-        """A profile begins, ends, or becomes another one."""
-        self.change_fault(profile, at)
 
     @rule(size=st.integers(1, 400))
     def client_flushes(self, size: int) -> None:

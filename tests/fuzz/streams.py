@@ -26,24 +26,14 @@ from tests.fuzz.connections import (
     PushProducer,
     ConnectionMachine,
     World,
-    make_pair,
     pattern,
 )
-from tests.fuzz.stream_faults import (
-    held_by,
-    is_cut,
-    may_be_read,
-    places,
-    profiles,
-    waits_for_time,
-)
+from tests.fuzz.stream_faults import held_by, is_cut, may_be_read, profiles, waits_for_time
 from tests.support.fakes import OneFactory
+from tests.support.sockets import make_pair
 
 #: Turns of the reactor in which a peer that reads has all that it is owed.
 PATIENCE = 2000
-
-#: How far time goes with a turn where something waits for it (seconds).
-STEP = 0.02
 
 #: What ends a connection at once is done once in so many times, about.
 RARE = 12
@@ -113,6 +103,10 @@ class StreamMachine(ConnectionMachine):
         self.world = World(limits)
         self.limits, self.ending, self.over_tcp = limits, ending, over_tcp
         ours, self.peer = make_pair(over_tcp, small and not over_tcp)
+        if over_tcp:
+            # So that nothing waits for more to send.
+            for one in (ours, self.peer):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.header = header
         self.reset_counts()
         self.paused = self.half_closed = self.peer_closed = False
@@ -288,11 +282,6 @@ class StreamMachine(ConnectionMachine):
         for _ in range(steps):
             self.world.reactor.advance(seconds)
 
-    @rule(profile=profiles, at=places)
-    def fault_changes(self, profile: Any, at: str) -> None:
-        """A profile begins, ends, or becomes another one."""
-        self.change_fault(profile, at)
-
     @rule(
         word=st.sampled_from(
             ["drain_and_close", "close", "refuse", *["check", "reapply_policy"] * 4]
@@ -391,7 +380,7 @@ class StreamMachine(ConnectionMachine):
 
     def _read_on(self) -> None:
         for _ in range(PATIENCE):
-            self._turn_and_wait()
+            self.turn_and_wait()
             progress = self.take(1 << 20)
             if self.ended or self.peer_closed:
                 break
@@ -409,12 +398,7 @@ class StreamMachine(ConnectionMachine):
         for _ in range(PATIENCE):
             if not self.connection.connected:
                 break
-            self._turn_and_wait()
-
-    def _turn_and_wait(self) -> None:
-        self.turns(1)
-        if waits_for_time(self.connection):
-            self.world.reactor.advance(STEP)
+            self.turn_and_wait()
 
     def _check_counts(self) -> None:
         counters, counts = self.world.service_state.counters, self.world.counts

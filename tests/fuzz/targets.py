@@ -84,7 +84,7 @@ from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.value_types import parse_duration, parse_rate, parse_size
 from tests.cli.record.replay import Replay, configuration_of
 from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, make_daemon
-from tests.fuzz.connections import World, make_pair
+from tests.fuzz.connections import World
 from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.ipsla import check_ipsla
 from tests.fuzz.nts import check_nts, check_nts_ke
@@ -95,6 +95,7 @@ from tests.fuzz.stamp import check_stamp
 from tests.fuzz.web import check_http, check_websocket
 from tests.protocols.fakes import make_stream
 from tests.support.certificates import NOW, PRIVATE_MODE
+from tests.support.sockets import make_pair
 
 RUNTIME = "/run/fuzz"
 

@@ -24,6 +24,7 @@ from socketd.common.events import EventBus
 from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
+from tests.support.sockets import make_pair
 
 #: Longer than a datagram takes over loopback on a busy machine (seconds).
 PATIENCE = 30.0
@@ -264,20 +265,16 @@ def connect(
     service_state: ServiceState,
     small: bool = False,
     draw: ConnectionDraw | None = None,
+    over_tcp: bool = False,
 ) -> tuple[StreamConnection, socket.socket]:
     """
-    Make a connection over a pair of sockets.
+    Make a connection over a pair of sockets, as L{make_pair} makes them.
 
-    @param small: whether the kernel's buffers are as small as they can be.
     @param draw: the faults of the connection.
     @return: the connection, and the peer's socket (not blocking).
     """
-    ours, peer = socket.socketpair()
-    for one in (ours, peer):
-        one.setblocking(False)
-        if small:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    connection = StreamConnection(reactor, ours, "", service_state)
+    ours, peer = make_pair(over_tcp, small)
+    connection = StreamConnection(reactor, ours, ours.getpeername(), service_state)
     connection.begin(protocol, draw=draw)
     return connection, peer
 

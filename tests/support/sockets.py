@@ -1,4 +1,4 @@
-"""What tests do with a peer's socket: read, wait for its reset, fill its buffers, reset it."""
+"""Pairs of sockets, and what tests do with a peer's: read, wait for its reset, fill, reset it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ import struct
 from collections.abc import Callable, Iterator
 
 from tests.support.needs import missing
+
+
+def make_pair(over_tcp: bool = False, small: bool = False) -> tuple[socket.socket, socket.socket]:
+    """
+    Connect two sockets that do not block: of TCP at loopback, or of a UNIX pair.
+
+    @param small: whether the kernel's buffers are as small as they can be.
+    @return: ours, and the peer's.
+    """
+    ours, peer = _tcp_pair() if over_tcp else socket.socketpair()
+    for one in (ours, peer):
+        one.setblocking(False)
+        if small:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    return ours, peer
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peer = socket.create_connection(server.getsockname())
+        return server.accept()[0], peer
 
 
 def read_to_end(sock: socket.socket, size: int = 4096) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.policy import AccessPolicy, Deadlines
-from socketd.net.stream.connection import StreamConnection
 from tests.net.faults.faulty_case import drawn
 from tests.support.fakes import HandReactor, Recorder, connect, make_service_state, read_all
 from tests.support.polling import wait_until
@@ -18,7 +16,12 @@ class FaultyCase(SynchronousTestCase):
     """A test of a connection that misbehaves."""
 
     def connect(
-        self, protocol: Any = None, small: bool = False, limits: Any = None, **options: Any
+        self,
+        protocol: Any = None,
+        small: bool = False,
+        limits: Any = None,
+        over_tcp: bool = False,
+        **options: Any,
     ) -> None:
         """Make the connection, with a profile of these options."""
         self.reactor = HandReactor()
@@ -26,25 +29,14 @@ class FaultyCase(SynchronousTestCase):
         self.service_state, self.events = make_service_state(self.reactor, policy=policy)
         self.protocol: Any = Recorder(bytes.upper) if protocol is None else protocol
         self.connection, self.peer = connect(
-            self.reactor, self.protocol, self.service_state, small, drawn(**options)
+            self.reactor, self.protocol, self.service_state, small, drawn(**options), over_tcp
         )
         self.addCleanup(self.peer.close)
         self.addCleanup(self.connection.getHandle().close)
 
     def connect_tcp(self, protocol: Any = None, **options: Any) -> None:
         """Make the connection over TCP."""
-        self.reactor = HandReactor()
-        self.service_state, self.events = make_service_state(self.reactor)
-        self.protocol = Recorder(bytes.upper) if protocol is None else protocol
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.peer = socket.create_connection(server.getsockname())
-            ours, name = server.accept()
-        self.peer.setblocking(False)
-        ours.setblocking(False)
-        self.addCleanup(self.peer.close)
-        self.connection = StreamConnection(self.reactor, ours, name, self.service_state)
-        self.connection.begin(self.protocol, draw=drawn(**options))
-        self.addCleanup(ours.close)
+        self.connect(protocol, over_tcp=True, **options)
 
     @property
     def acted(self) -> dict[str, int]:

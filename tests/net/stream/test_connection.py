@@ -63,14 +63,11 @@ class ConnectionTestCase(SynchronousTestCase):
 
     def connect_tcp(self, protocol: Any) -> tuple[StreamConnection, socket.socket]:
         """Make a connection over TCP, and its peer."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            peer = socket.create_connection(server.getsockname())
-            ours, name = server.accept()
-        ours.setblocking(False)
+        connection, peer = connect(
+            self.reactor, protocol, self.service_state, draw=self.draw, over_tcp=True
+        )
         self.addCleanup(peer.close)
-        self.addCleanup(ours.close)
-        connection = StreamConnection(self.reactor, ours, name, self.service_state)
-        connection.begin(protocol, draw=self.draw)
+        self.addCleanup(connection.getHandle().close)
         return connection, peer
 
     def read_to_end(self, seconds: float = 0) -> bytes:
@@ -531,6 +528,7 @@ class AcknowledgeTests(ConnectionTestCase):
         """A peer of TCP that holds small pieces back until then sends the next one."""
         protocol = Recorder()
         talking, peer = self.connect_tcp(protocol)
+        peer.setblocking(True)
         # After some questions and answers the kernel expects an answer to each.
         for _ in range(3):
             peer.send(b"question")

@@ -17,6 +17,7 @@ from socketd.net.tls.transport import SecureTransport
 from socketd.settings.tls import TlsOptions
 from tests.support.certificates import NOW, Made, client_context, issued, write_private
 from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state
+from tests.support.sockets import make_pair
 from tests.support.tls_client import TlsClient
 
 
@@ -100,9 +101,7 @@ class LayerCase(SynchronousTestCase):
 
         @return: the peer's socket.
         """
-        ours, peer = socket.socketpair()
-        for one in (ours, peer):
-            one.setblocking(False)
+        ours, peer = make_pair()
         self.opened.append(peer)
         self.connection = StreamConnection(self.reactor, ours, "", self.service_state)
         protocol = factory.buildProtocol(self.connection.getPeer())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from socketd.net.stream.connection import StreamConnection
@@ -12,7 +11,7 @@ from socketd.settings.faults.profile import PROTOCOL, WIRE
 from socketd.settings.faults.values import NEVER_READ, SILENT, Accept, After, Latency, Slices
 from tests.net.faults.faulty_case import drawn
 from tests.net.tls.layer_case import Client, LayerCase
-from tests.support.fakes import HalfCloseable, Producer, Recorder, read_all
+from tests.support.fakes import HalfCloseable, Producer, Recorder, connect, read_all
 
 LATE = Latency(0.08)
 
@@ -233,12 +232,8 @@ class StartTlsTests(FaultyLayerCase):
         for at in (WIRE, PROTOCOL):
             self.draw = drawn(latency=LATE, at=at)
             protocol = Recorder(bytes.upper)
-            ours, peer = socket.socketpair()
-            for one in (ours, peer):
-                one.setblocking(False)
+            connection, peer = connect(self.reactor, protocol, self.service_state, draw=self.draw)
             self.opened.append(peer)
-            connection = StreamConnection(self.reactor, ours, "", self.service_state)
-            connection.begin(protocol, draw=self.draw)
             protocol.transport.write(b"ready")
             protocol.transport.startTLS(self.context())
             self.assertEqual(read_all(peer), (b"", False))
