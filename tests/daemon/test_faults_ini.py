@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 
 from socketd.common.counters import Counters
@@ -13,17 +12,8 @@ from socketd.settings.faults.profile import FaultProfile
 from tests.support.certificates import issued
 from tests.support.daemons import DaemonCase
 from tests.support.fakes import read_all
-from tests.support.source_tree import ROOT
+from tests.support.faults_ini import FILE, FLAKY, at_free_ports, with_certificate
 from tests.support.tls import client_hello
-
-FILE = ROOT / "etc" / "faults.ini"
-TEXT = FILE.read_text(encoding="utf-8")
-
-#: The ports of the file, and those of the services that are still comments in it.
-PORT = re.compile(r"(?<=:)29\d{3}(?=:)")
-
-#: Which of the first connections of C{flaky} are served (s) and reset (r).
-FLAKY = "rrssrsrssrrs"
 
 #: Turns in which anything comes that would come.
 SOME = 50
@@ -82,10 +72,9 @@ class FileTests(DaemonCase):
 
     def test_commented(self) -> None:
         """The service that needs a certificate is good once there is one."""
-        text = re.sub(r"(?m)^; (?=\[reset-in-server|(protocol|listen|tls_\w+|fault) = )", "", TEXT)
+        text = with_certificate(self.certify(issued("localhost")))
         self.assertEqual(text.count("\n[reset-in-server-hello]\n"), 1)
-        text = text.replace("server.pem", self.certify(issued("localhost")))
-        self.start(PORT.sub("0", text))
+        self.start(at_free_ports(text))
         client = self.connect(self.address("reset-in-server-hello", "tls"))
         client.send(client_hello())
         self.assertEqual(read_to_any_end(self, client), (100, "reset"))
@@ -96,7 +85,7 @@ class Case(DaemonCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.start(PORT.sub("0", TEXT))
+        self.start(at_free_ports())
 
     def silent(self, sock: socket.socket) -> bool:
         """Whether nothing comes, and no end."""

@@ -21,13 +21,10 @@ from urllib3.util import Retry
 
 from tests.interop.client_case import InteropCase
 from tests.support.certificates import issued, write_private
+from tests.support.faults_ini import FLAKY, at_free_ports, with_certificate
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
-from tests.support.source_tree import ROOT
-
-FILE = (ROOT / "etc" / "faults.ini").read_text()
-PORT = re.compile(r"(?<=:)29\d{3}(?=:)")
 
 #: HTTP with profiles, which act below it.
 HTTP = """
@@ -124,9 +121,6 @@ ROWS = (
     Row("forgotten", NCAT, 1, r"Ncat: Connection reset by peer", None, 10.0),
 )  # fmt: skip
 
-#: What half of the connections meet, in their order: it is the same in each run.
-FLAKY = "rrssrsrssrrs"
-
 #: The services of datagrams, in the order of the file.
 DATAGRAMS = ("lossy", "bursts", "duplicated", "reordered", "damaged")
 
@@ -141,10 +135,9 @@ class FileCase(InteropCase):
         """Start the daemon on the file, at other ports, with the service that is a comment."""
         made = issued("127.0.0.1")
         pem = write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
-        text = re.sub(r"(?m)^; (?=\[reset-in-server|(protocol|listen|tls_\w+|fault) = )", "", FILE)
-        text = text.replace("server.pem", pem)
+        text = with_certificate(pem)
         text = text.replace("[defaults]\n", "[defaults]\nlog_messages = text\n")
-        return self.serve(PORT.sub("0", text))
+        return self.serve(at_free_ports(text))
 
 
 class StreamTests(FileCase):

@@ -10,11 +10,11 @@ from socketd.protocols.registry import installed
 from socketd.settings.faults.profile import DATAGRAM_ONLY, ENDS, SENDING
 from socketd.settings.faults.values import ACCEPT
 from socketd.settings.load import parse
+from tests.support.faults_ini import TEXT
 from tests.support.pages import blocks, chapter
 from tests.support.source_tree import ROOT
 
 PAGE = (ROOT / "docs" / "FAULTS.md").read_text()
-FILE = (ROOT / "etc" / "faults.ini").read_text()
 
 
 class PageTests(SynchronousTestCase):
@@ -34,7 +34,7 @@ class PageTests(SynchronousTestCase):
         text = chapter(PAGE, "A port for each: etc/faults.ini")
         rows = re.findall(r"^\| ([A-Z, ]+) (\d+) \| `([\w-]+)`", text, re.MULTILINE)
         listed = {(name, kinds.lower(), port) for kinds, port, name in rows}
-        sections = re.findall(r"^(?:; )?\[([\w-]+)\]\n((?:(?:; )?\w+ =.*\n)+)", FILE, re.MULTILINE)
+        sections = re.findall(r"^(?:; )?\[([\w-]+)\]\n((?:(?:; )?\w+ =.*\n)+)", TEXT, re.MULTILINE)
         there = set()
         for name, body in sections:
             if found := re.findall(r"\b(tcp|tls|udp):(\d+)", body):
