@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, takewhile
 from math import inf
 from typing import Any, Protocol
 
@@ -126,9 +126,8 @@ class Reordering:
 
     def overdue(self, now: float) -> list[Held]:
         """Take those that have waited long enough."""
-        if self.next_deadline > now:
-            return []
-        return self._take([held for held, when in self._deadlines.items() if when <= now])
+        due = takewhile(lambda item: item[1] <= now, self._deadlines.items())
+        return self._take([held for held, _ in due])
 
     def take_all(self) -> list[Held]:
         """Take all."""
