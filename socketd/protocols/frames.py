@@ -55,6 +55,13 @@ class Framing:
 
     header = 0
 
+    def start(self, clock: Any, ended: Callable[[Iterator[bytes]], None]) -> None:
+        """
+        Say what runs timers (C{IReactorTime}), and what takes the messages that they end.
+
+        Most framings have none.
+        """
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
         Take received bytes and yield the messages that they complete.
@@ -194,11 +201,7 @@ class Idle(Framing):
     _timer: IDelayedCall | None = field(default=None, init=False)
 
     def start(self, clock: Any, ended: Callable[[Iterator[bytes]], None]) -> None:
-        """
-        Say what runs the timer (C{IReactorTime}), and what takes the message that it ends.
-
-        Time passes while earlier messages wait for their answers, so C{feed} yields none.
-        """
+        # Time passes while earlier messages wait for their answers, so feed() yields none.
         self._clock = clock
         self._ended = ended
 

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.protocols.frames import MAX_MESSAGE, Idle, MessageTooLong, framing_type, parse_framing
+from socketd.protocols.frames import MAX_MESSAGE, MessageTooLong, framing_type, parse_framing
 from socketd.settings.options import option
 from socketd.settings.value_types import SIZE, within
 
@@ -72,8 +72,7 @@ class MessageProtocol(Protocol):
 
     def __init__(self, framing: str, max_message: int, clock: IReactorTime | None = None) -> None:
         self.framing = parse_framing(framing)(max_message)
-        if isinstance(self.framing, Idle):
-            self.framing.start(clock, self._take)
+        self.framing.start(clock, self._take)
         self._received: deque[Iterator[bytes]] = deque()
         self._queued = 0
         self._batch_replies = self._batch_bytes = 0
