@@ -29,6 +29,11 @@ def ascii_line(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii").replace("\\\\", "\\")
 
 
+def decoded(data: bytes) -> str:
+    r"""Decode UTF-8 from a peer, whole; a byte that is none becomes C{\xNN}."""
+    return data.decode("utf-8", "backslashreplace")
+
+
 def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
     """
     Make bytes from a peer safe for a log or a terminal: printable, one line, short.

@@ -29,6 +29,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, INegotiated
 
 from socketd.common.events import timestamp
+from socketd.common.text import decoded
 from socketd.protocols.spec import ProtocolContext
 
 #: The most names of a client's certificate: usually it has one or two.
@@ -98,7 +99,7 @@ def _address(address: IAddress | None) -> dict[str, Any] | None:
 
 def _path(name: str | bytes) -> str:
     raw = os.fsencode(name)
-    return _text(b"@" + raw[1:] if raw[:1] == b"\0" else raw)
+    return decoded(b"@" + raw[1:] if raw[:1] == b"\0" else raw)
 
 
 def _tls(transport: Any) -> dict[str, Any]:
@@ -108,11 +109,7 @@ def _tls(transport: Any) -> dict[str, Any]:
     return {
         "version": tls.get_protocol_version_name(),
         "cipher": tls.get_cipher_name(),
-        "sni": _text(sni) if sni else None,
-        "alpn": _text(alpn) if alpn else None,
-        "client": [_text(name.encode("utf-8", "surrogatepass"))[:MAX_NAME] for name in names],
+        "sni": decoded(sni) if sni else None,
+        "alpn": decoded(alpn) if alpn else None,
+        "client": [decoded(name.encode("utf-8", "surrogatepass"))[:MAX_NAME] for name in names],
     }
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from socketd.common.text import decoded
 from socketd.protocols.web.bodies import Fields, parse_body, parse_fields
 
 #: The headers in which proxies claim to say who the client is. Any client can write them.
@@ -53,7 +54,7 @@ class Asked:
     def headers(self) -> list[tuple[str, str]]:
         """The headers in their order and with their case."""
         split = (line.partition(b":") for line in self.lines)
-        return [(_text(name), _text(value.strip(b" \t"))) for name, _, value in split]
+        return [(decoded(name), decoded(value.strip(b" \t"))) for name, _, value in split]
 
     def header(self, name: str) -> str:
         """Look a header up by its name in lower case; several are joined, none is empty."""
@@ -155,7 +156,3 @@ def _utf8(body: bytes) -> str | None:
         return body.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from socketd.common.text import decoded
+
 #: The most fields of a query or a form, as in Python's C{cgi}; more is not parsed.
 MAX_FIELDS = 1000
 
@@ -73,7 +75,7 @@ def _multipart(body: bytes, content_type: str) -> tuple[Fields | None, Fields | 
         head, _, content = part.partition(b"\r\n\r\n")
         name, file = _first(_NAME, head) or "", _first(_FILE, head)
         if file is None:
-            form.append((name, _text(content)))
+            form.append((name, decoded(content)))
         else:
             facts = {"filename": file, "type": _first(_TYPE, head), "size": len(content)}
             files.append((name, facts))
@@ -82,11 +84,7 @@ def _multipart(body: bytes, content_type: str) -> tuple[Fields | None, Fields | 
 
 def _first(pattern: re.Pattern[bytes], head: bytes) -> str | None:
     found = pattern.search(head)
-    return None if found is None else _text(found[1])
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+    return None if found is None else decoded(found[1])
 
 
 def _collected(pairs: Iterable[tuple[str, Any]]) -> Fields:
