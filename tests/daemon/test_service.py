@@ -28,7 +28,7 @@ from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings import model
 from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
-from tests.support.certificates import NOW, PAST, Made, issued, write_private
+from tests.support.certificates import NOW, PAST, Made, issued
 from tests.support.fakes import HandReactor, make_service_state, read_all
 
 BOTH = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
@@ -335,7 +335,7 @@ class CertificateTests(ServiceCase):
     """Tests for L{SocketService.renew_certificates}."""
 
     def write(self, made: Made) -> str:
-        return write_private(f"{self.runtime}/a.pem", made.pem() + made.key_pem())
+        return made.write(f"{self.runtime}/a.pem")
 
     def secure(self) -> SocketService:
         path = self.write(issued("a.example"))

@@ -26,7 +26,7 @@ from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings
 from tests.fuzz.connections import Actor, ConnectionMachine, HalfActor, World, pattern
 from tests.fuzz.stream_faults import places, profiles
-from tests.support.certificates import NOW, client_context, issued, write_private
+from tests.support.certificates import NOW, client_context, issued
 from tests.support.fakes import OneFactory
 from tests.support.sockets import make_pair
 
@@ -70,7 +70,7 @@ def service(listen: str) -> tuple[ServiceSettings, Any]:
     atexit.register(shutil.rmtree, folder, True)
     path = os.path.join(folder, "server.pem")
     made = issued("www.example.org")
-    write_private(path, made.pem() + made.key_pem())
+    made.write(path)
     text = INI.format(listen=listen, path=path)
     if listen.startswith("haproxy"):
         text += "proxy_from = loopback\n"

@@ -20,7 +20,7 @@ from requests.exceptions import ConnectionError, ReadTimeout, SSLError
 from urllib3.util import Retry
 
 from tests.interop.client_case import InteropCase
-from tests.support.certificates import issued, write_private
+from tests.support.certificates import issued
 from tests.support.faults_ini import FLAKY, at_free_ports, with_certificate
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
@@ -134,7 +134,7 @@ class FileCase(InteropCase):
     def serve_file(self) -> Daemon:
         """Start the daemon on the file, at other ports, with the service that is a comment."""
         made = issued("127.0.0.1")
-        pem = write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
+        pem = made.write(str(self.directory / "server.pem"))
         text = with_certificate(pem)
         text = text.replace("[defaults]\n", "[defaults]\nlog_messages = text\n")
         return self.serve(at_free_ports(text))

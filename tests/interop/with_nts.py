@@ -15,7 +15,7 @@ from typing import Any
 from socketd.protocols.clock.nts_keys import ROTATION
 from tests.interop.client_case import GUARDED, InteropCase
 from tests.protocols.clock.nts_client import USUAL, read_records
-from tests.support.certificates import authority, issued, write_private
+from tests.support.certificates import authority, issued
 from tests.support.needs import locate, missing
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.ports import free_port
@@ -64,7 +64,7 @@ class NtsClientTests(InteropCase):
     def setUp(self) -> None:
         super().setUp()
         made = issued(NAME, "localhost")
-        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
+        made.write(str(self.directory / "server.pem"))
         self.ca = self.write("ca.pem", authority().pem())
         self.places = {"ke": free_port(), "ntp": free_port(), "directory": self.directory}
         self.keys = self.directory / "state" / "nts.keys"

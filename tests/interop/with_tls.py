@@ -14,7 +14,7 @@ from subprocess import PIPE, STDOUT, CompletedProcess, Popen
 from typing import Any
 
 from tests.interop.client_case import InteropCase
-from tests.support.certificates import Made, authority, issued, write_private
+from tests.support.certificates import Made, authority, issued
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon, Output
@@ -51,7 +51,7 @@ class TlsClientTests(InteropCase):
 
     def write_made(self, name: str, made: Made) -> str:
         """Write a certificate with its key."""
-        return write_private(str(self.directory / f"{name}.pem"), made.pem() + made.key_pem())
+        return made.write(str(self.directory / f"{name}.pem"))
 
     def serve_tls(self, more: str = "") -> Daemon:
         """Start a daemon that echoes over TLS."""

@@ -83,7 +83,7 @@ class LayersCase(PortCase):
 
     def write(self, made: Made) -> None:
         """Write a certificate with its key."""
-        write_private(self.path, made.pem() + made.key_pem())
+        made.write(self.path)
 
     def service(self, listen: str, more: str = "") -> ServiceSettings:
         """Read a service from a configuration."""

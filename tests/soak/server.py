@@ -24,7 +24,7 @@ from tests.soak import configuration, instrumented
 from tests.soak.configuration import NAME
 from tests.soak.connections import PATIENCE, Mismatch
 from tests.support import polling
-from tests.support.certificates import issued, write_private
+from tests.support.certificates import issued
 from tests.support.processes import HIDDEN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ class Server:
     def renew(self, number: int) -> None:
         """Replace its certificate by another one."""
         made = issued(NAME, number=number)
-        write_private(str(self.certificate), made.pem() + made.key_pem())
+        made.write(str(self.certificate))
         self.shown = number
 
     def shown_certificate(self) -> bytes:

@@ -82,6 +82,10 @@ class Made:
     def key_pem(self) -> bytes:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    def write(self, path: str) -> str:
+        """Write the certificate with its key, as L{write_private} does."""
+        return write_private(path, self.pem() + self.key_pem())
+
     def locked_pem(self) -> bytes:
         """Write the key with L{PASSWORD}."""
         lock = BestAvailableEncryption(PASSWORD)

@@ -23,7 +23,7 @@ from socketd.daemon.reload import Reloaded
 from socketd.daemon.service import SocketService
 from socketd.daemon.wiring import make_daemon
 from tests.control.fakes import watch
-from tests.support.certificates import NOW, Made, write_private
+from tests.support.certificates import NOW, Made
 from tests.support.fakes import HandReactor, read_all
 from tests.support.polling import wait_until
 
@@ -264,7 +264,7 @@ class DaemonCase(SynchronousTestCase):
 
         @return: its path.
         """
-        return write_private(f"{self.runtime}/{name}.pem", made.pem() + made.key_pem())
+        return made.write(f"{self.runtime}/{name}.pem")
 
 
 def _waiting(sock: socket.socket) -> int:

@@ -163,7 +163,7 @@ class SweepTests(NetworkCase):
     def ini(self, defaults: str) -> str:
         """Write a configuration in which loopback has no exemption."""
         made = issued("localhost")
-        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
+        made.write(str(self.directory / "server.pem"))
         write_private(str(self.directory / "nts.keys"), self.ring.encode())
         self.write("quotes", "Brevity is the soul of wit.\n%\nNo.\n%\nKnow thyself.\n")
         parts = [f"[defaults]\nguard_loopback = yes\n{defaults}\n"]

@@ -8,7 +8,7 @@ import stat
 from OpenSSL import SSL
 
 from tests.protocols.clock.nts_client import END, USUAL, Client, read_records
-from tests.support.certificates import issued, write_private
+from tests.support.certificates import issued
 from tests.support.polling import BUSY
 from tests.support.processes import Daemon, SystemCase
 
@@ -31,7 +31,7 @@ class NtsTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
         made = issued("localhost")
-        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
+        made.write(str(self.directory / "server.pem"))
         self.keys = self.directory / "state" / "nts.keys"
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from socketd.settings.diagnostics import SettingsError
 from socketd.settings.faults.profile import FaultOptions
 from socketd.settings.faults.values import Latency, Loss
 from socketd.settings.model import ServiceSettings
-from tests.support.certificates import issued, write_private
+from tests.support.certificates import issued
 from tests.support.command_line import run_main
 
 #: The directory for UNIX sockets.
@@ -120,7 +120,7 @@ class ArgumentTests(SynchronousTestCase):
     def test_tls(self) -> None:
         """So is one for TLS."""
         made = issued("localhost")
-        path = write_private(self.mktemp(), made.pem() + made.key_pem())
+        path = made.write(self.mktemp())
         words = ("echo", "tls:7", f"tls_certificate={path}", f"tls_key={path}")
         self.assertEqual(list(map(str, service_of(*words).listeners)), ["tls 127.0.0.1:7"])
 

@@ -21,7 +21,7 @@ from socketd.net.stream.connection import StartedTlsConnection, StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.tls.context import ServerContext
 from socketd.settings.tls import TlsOptions
-from tests.support.certificates import NOW, client_context, issued, write_private
+from tests.support.certificates import NOW, client_context, issued
 from tests.support.fakes import HalfCloseable, HandReactor, connect, make_service_state
 from tests.support.tls_client import TURNS, TlsClient
 
@@ -78,7 +78,7 @@ class StartTlsTests(SynchronousTestCase):
         self.reactor = HandReactor()
         self.service_state, self.events = make_service_state(self.reactor)
         made = issued("www.example.org")
-        path = write_private(self.mktemp(), made.pem() + made.key_pem())
+        path = made.write(self.mktemp())
         options = TlsOptions(tls_certificate=path, tls_alpn=(b"p",))
         self.context = ServerContext(options, lambda: NOW)
         self.assertEqual(self.context.load(), [])

@@ -14,7 +14,7 @@ from socketd.net.tls.builder import Problems
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import MAX_FLIGHTS
 from socketd.settings.tls import NamedCertificate, TlsOptions
-from tests.support.certificates import NOW, Made, client_context, issued, write_private
+from tests.support.certificates import NOW, Made, client_context, issued
 
 
 def problems_of(options: TlsOptions) -> Problems:
@@ -102,7 +102,7 @@ class ContextCase(SynchronousTestCase):
 
     def write(self, name: str, made: Made) -> str:
         """Write a certificate with its key."""
-        return write_private(self.path(name), made.pem() + made.key_pem())
+        return made.write(self.path(name))
 
     def name(self, name: str, made: Made) -> NamedCertificate:
         """Write a certificate with its key for a server name."""

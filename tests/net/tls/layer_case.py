@@ -15,7 +15,7 @@ from socketd.net.tls.context import ServerContext
 from socketd.net.tls.layer import wrap_in_tls
 from socketd.net.tls.transport import SecureTransport
 from socketd.settings.tls import TlsOptions
-from tests.support.certificates import NOW, Made, client_context, issued, write_private
+from tests.support.certificates import NOW, Made, client_context, issued
 from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state
 from tests.support.sockets import make_pair
 from tests.support.tls_client import TlsClient
@@ -83,7 +83,7 @@ class LayerCase(SynchronousTestCase):
     def context(self, made: Made | None = None, **options: Any) -> ServerContext:
         """Make a context."""
         made = made or issued("www.example.org")
-        path = write_private(self.mktemp(), made.pem() + made.key_pem())
+        path = made.write(self.mktemp())
         context = ServerContext(TlsOptions(tls_certificate=path, **options), lambda: NOW)
         self.assertEqual(context.load(), [])
         return context
