@@ -9,8 +9,7 @@ from typing import Any
 import requests
 from requests.auth import HTTPBasicAuth
 
-from tests.interop.client_case import InteropCase
-from tests.support.certificates import authority, issued, write_private
+from tests.interop.web_case import WebClientCase
 from tests.support.needs import locate
 from tests.support.pages import PageCase
 from tests.support.polling import DEADLINE
@@ -70,18 +69,10 @@ class HttpPageTests(PageCase):
         self.follow(PAGE)
 
 
-class HttpClientTests(InteropCase):
+class HttpClientTests(WebClientCase):
     """Tests for what clients that others wrote get."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        made = issued("127.0.0.1")
-        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
-        self.ca = str(self.write("ca.pem", authority().pem()))
-
-    def serve_web(self) -> Daemon:
-        """Start a daemon that speaks HTTP."""
-        return self.serve(INI.format(directory=self.directory))
+    ini = INI
 
     def url(self, daemon: Daemon, path: str = "", kind: str = "tcp", service: str = "web") -> str:
         """Write a URL."""

@@ -12,12 +12,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.interop.client_case import InteropCase
+from tests.interop.web_case import WebClientCase
 from tests.protocols.web.autobahn import Case, cases, chopped, code_of, inflate
 from tests.protocols.web.client import request
 from tests.protocols.web.frames import CLOSE, HANDSHAKE, Frame, Frames, close
 from tests.support.browser import Browser
-from tests.support.certificates import authority, issued, write_private
 from tests.support.needs import locate, need
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
@@ -93,18 +92,10 @@ new Promise((done, failed) => {
 """
 
 
-class WebSocketClientTests(InteropCase):
+class WebSocketClientTests(WebClientCase):
     """Tests for what clients that others wrote get."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        made = issued("127.0.0.1")
-        write_private(str(self.directory / "server.pem"), made.pem() + made.key_pem())
-        self.ca = str(self.write("ca.pem", authority().pem()))
-
-    def serve_web(self) -> Daemon:
-        """Start a daemon that speaks WebSocket."""
-        return self.serve(INI.format(directory=self.directory))
+    ini = INI
 
     def url(self, daemon: Daemon, service: str = "web", kind: str = "tcp") -> str:
         """Write a URL."""
