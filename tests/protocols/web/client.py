@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from http.client import HTTPResponse
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 from attrs import evolve, frozen
@@ -127,6 +127,9 @@ class Connection:
         self.wire.protocol.connectionLost(Failure(ConnectionDone()))
 
 
+AnyConnection = TypeVar("AnyConnection", bound=Connection)
+
+
 class WebCase(SynchronousTestCase):
     """A service, and connections to it."""
 
@@ -135,7 +138,10 @@ class WebCase(SynchronousTestCase):
 
     def connect(self, **options: Any) -> Connection:
         """Make a connection, which leaves no timer when it is lost."""
-        connection = Connection(self.clock, **options)
+        return self.lost_at_last(Connection(self.clock, **options))
+
+    def lost_at_last(self, connection: AnyConnection) -> AnyConnection:
+        """Lose a connection at the end of the test, and see that it leaves no timer."""
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
         self.addCleanup(connection.lose)
         return connection

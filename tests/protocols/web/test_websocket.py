@@ -59,9 +59,7 @@ class WebSocketCase(WebCase):
 
     def open(self, **options: Any) -> WebSocket:
         """Open a connection, which leaves no timer when it is lost."""
-        connection = WebSocket(self.clock, **options)
-        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
-        self.addCleanup(connection.lose)
+        connection = self.lost_at_last(WebSocket(self.clock, **options))
         self.assertEqual(connection.response.status, 101, connection.response)
         return connection
 
