@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 
 from pymodbus.client import ModbusTcpClient
 
 from tests.interop.client_case import InteropCase
+from tests.support.examples import example
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
-from tests.support.processes import Daemon
-from tests.support.source_tree import ROOT
 
 
 class ExampleClientTests(InteropCase):
     """Each client takes the example for a server of its protocol."""
-
-    def example(self, name: str) -> Daemon:
-        """Serve an example, at a port that is free."""
-        text = (ROOT / "etc" / "examples" / f"{name}.ini").read_text()
-        return self.serve(re.sub(r"tcp:\d+:", "tcp:0:", text))
 
     def run_client(self, *command: str) -> tuple[int, str]:
         """Run a client to its end; return its status and what it wrote."""
@@ -33,7 +26,7 @@ class ExampleClientTests(InteropCase):
 
     def test_swaks(self) -> None:
         """swaks has its mail queued, and says that a mailbox is full."""
-        with self.example("smtp") as daemon:
+        with self.serve(example("smtp")) as daemon:
             server = "{}:{}".format(*daemon.address("smtp"))
             command = ("swaks", "--server", server, "--from", "a@example.org", "--to")
             status, text = self.run_client(*command, "b@mail.example")
@@ -43,7 +36,7 @@ class ExampleClientTests(InteropCase):
 
     def test_pymodbus(self) -> None:
         """pymodbus reads registers, writes one, and is told of one that is not there."""
-        with self.example("modbus") as daemon:
+        with self.serve(example("modbus")) as daemon:
             host, port = daemon.address("modbus")
             with ModbusTcpClient(host, port=port, timeout=DEADLINE, retries=0) as client:
                 read = client.read_holding_registers
@@ -55,7 +48,7 @@ class ExampleClientTests(InteropCase):
 
     def test_redis_cli(self) -> None:
         """redis-cli gets its PONG, what it has echoed, and an error for what is not known."""
-        with self.example("redis") as daemon:
+        with self.serve(example("redis")) as daemon:
             host, port = daemon.address("redis")
             command = ("redis-cli", "-h", host, "-p", str(port))
             self.assertEqual(self.run_client(*command, "PING"), (0, "PONG\n"))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import smtplib
 import socket
 from email.message import EmailMessage
 
+from tests.support.examples import EXAMPLES, example
 from tests.support.polling import DEADLINE
-from tests.support.processes import Daemon, SystemCase
+from tests.support.processes import SystemCase
 from tests.support.sockets import read_exactly, read_to_end
-from tests.support.source_tree import ROOT
-
-EXAMPLES = {path.stem: path for path in (ROOT / "etc" / "examples").glob("*.ini")}
 
 #: A request and its response; of Modbus TCP with transaction 7 and unit 1, and with 8 and 255.
 CONVERSATIONS = {
@@ -48,11 +45,6 @@ CONVERSATIONS = {
 class ExampleTests(SystemCase):
     """Each example answers as the program that it stands for."""
 
-    def serve(self, name: str) -> Daemon:
-        """Serve an example, at a port that is free."""
-        text = EXAMPLES[name].read_text()
-        return self.daemon(re.sub(r"tcp:\d+:", "tcp:0:", text))
-
     def test_check(self) -> None:
         """C{socketd check} has nothing to say of any, and there is a test for each."""
         self.assertEqual(EXAMPLES.keys(), {"smtp", *CONVERSATIONS})
@@ -63,7 +55,7 @@ class ExampleTests(SystemCase):
     def test_conversations(self) -> None:
         """Each request has its response, in however many pieces it comes."""
         for name, conversation in CONVERSATIONS.items():
-            with self.serve(name) as daemon, daemon.connect(name) as client:
+            with self.daemon(example(name)) as daemon, daemon.connect(name) as client:
                 for request, response in conversation:
                     client.sendall(request)
                     self.assertEqual(read_exactly(client, len(response)), response, request)
@@ -73,7 +65,7 @@ class ExampleTests(SystemCase):
     def test_pieces(self) -> None:
         """A request of Modbus TCP may come in pieces, and two at once."""
         (first, answer), (second, other) = CONVERSATIONS["modbus"][:2]
-        with self.serve("modbus") as daemon, daemon.connect("modbus") as client:
+        with self.daemon(example("modbus")) as daemon, daemon.connect("modbus") as client:
             client.sendall(first + second[:5])
             self.assertEqual(read_exactly(client, len(answer)), answer)
             client.sendall(second[5:])
@@ -84,7 +76,7 @@ class ExampleTests(SystemCase):
         mail = EmailMessage()
         mail["From"], mail["To"], mail["Subject"] = "a@example.org", "b@mail.example", "hello"
         mail.set_content("one\n.\n\nEHLO is a word\n" + "long " * 400)
-        with self.serve("smtp") as daemon:
+        with self.daemon(example("smtp")) as daemon:
             host, port = daemon.address("smtp")
             with smtplib.SMTP(host, port, timeout=DEADLINE) as client:
                 self.assertEqual(client.send_message(mail), {})
