@@ -69,6 +69,17 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def write_duration(seconds: float) -> str:
+    """Format a duration as L{parse_duration} reads it."""
+    milliseconds = 0 < seconds < 1
+    return f"{write_number(seconds * 1000)}ms" if milliseconds else f"{write_number(seconds)}s"
+
+
+def write_number(value: float) -> str:
+    """Format a number without an exponent, as files have it."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
 def parse_rate(text: str) -> float:
     """Parse a rate such as C{50/s}, C{256/m} or C{10/h} to events per second."""
     match = _RATE.fullmatch(text)

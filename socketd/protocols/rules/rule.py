@@ -7,6 +7,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from socketd.settings.value_types import write_duration
+
 #: Where octets stand in a message that matches: they are all of it, or a part.
 WHOLE, PREFIX, CONTAINS = "", "prefix", "contains"
 
@@ -73,7 +75,7 @@ class Idle:
     seconds: float
 
     def __str__(self) -> str:
-        return f"idle {_duration(self.seconds)}"
+        return f"idle {write_duration(self.seconds)}"
 
 
 @frozen
@@ -149,7 +151,7 @@ class Rule:
 
     def __str__(self) -> str:
         does = [str(self.answer)] if self.answer is not None else []
-        does += [f"after {_duration(self.after)}"] if self.after else []
+        does += [f"after {write_duration(self.after)}"] if self.after else []
         does += [name for name in ("silent", "close", "reset") if getattr(self, name)]
         does += [f"times {self.times}"] if self.times is not None else []
         return f"{self.pattern} -> {', '.join(does)}"
@@ -166,7 +168,3 @@ class Rule:
 
 def _hex(part: bytes | int) -> str:
     return rf"\{part}" if isinstance(part, int) else part.hex(" ")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"

@@ -11,7 +11,15 @@ from typing import Any
 
 from attrs import frozen
 
-from socketd.settings.value_types import DURATION, NUMBER, SIZE, ValueType, within
+from socketd.settings.value_types import (
+    DURATION,
+    NUMBER,
+    SIZE,
+    ValueType,
+    within,
+    write_duration,
+    write_number,
+)
 
 #: The longest delay, pause or wait, in seconds: a connection lives no longer by default.
 MAX_SECONDS = 3600.0
@@ -47,8 +55,9 @@ class Latency:
     def __str__(self) -> str:
         """Format it as in the file."""
         if not self.jitter:
-            return _time(self.base)
-        return f"{_time(self.base)} jitter {_time(self.jitter)} {self.distribution}"
+            return write_duration(self.base)
+        base, jitter = write_duration(self.base), write_duration(self.jitter)
+        return f"{base} jitter {jitter} {self.distribution}"
 
 
 @frozen
@@ -62,7 +71,7 @@ class Slices:
     def __str__(self) -> str:
         """Format it as in the file."""
         sizes = f"{self.low}" if self.low == self.high else f"{self.low}..{self.high}"
-        return f"{sizes} every {_time(self.every)}" if self.every else sizes
+        return f"{sizes} every {write_duration(self.every)}" if self.every else sizes
 
 
 @frozen
@@ -74,7 +83,9 @@ class Accept:
 
     def __str__(self) -> str:
         """Format it as in the file."""
-        return f"{self.action} {_time(self.seconds)}" if self.action == SLOW else self.action
+        if self.action == SLOW:
+            return f"{self.action} {write_duration(self.seconds)}"
+        return self.action
 
 
 @frozen
@@ -88,7 +99,7 @@ class After:
         """Format it as in the file."""
         if self.size is not None:
             return f"after {_size(self.size)}"
-        return f"after {_time(self.seconds)}" if self.seconds else "at once"
+        return f"after {write_duration(self.seconds)}" if self.seconds else "at once"
 
 
 @frozen
@@ -224,17 +235,8 @@ def parse_reorder(text: str) -> Reorder:
 def as_written(value: Any) -> str:
     """Format the value of a fault as in the file."""
     if isinstance(value, float):
-        return f"{_number(value * 100)}%"
+        return f"{write_number(value * 100)}%"
     return f"{_size(value)}/s" if isinstance(value, int) else str(value)
-
-
-def _time(seconds: float) -> str:
-    return f"{_number(seconds * 1000)}ms" if 0 < seconds < 1 else f"{_number(seconds)}s"
-
-
-def _number(value: float) -> str:
-    """Format a number without an exponent, as files have it."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _size(size: int) -> str:

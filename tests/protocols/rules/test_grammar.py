@@ -50,6 +50,7 @@ WRITTEN = [
     ("every 1st -> reset", "every 1st -> reset"),
     ('idle 1.5s -> "", times 2', 'idle 1.5s -> "", times 2'),
     ('idle 2m -> "x"', 'idle 120s -> "x"'),
+    ('"a" -> "b", after 1234.5678s', '"a" -> "b", after 1234.5678s'),
     ('\t* -> "x"\r', '* -> "x"'),
 ]
 
