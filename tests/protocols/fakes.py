@@ -25,7 +25,7 @@ from tests.settings.refusals import diagnostics
 PEER = ("192.0.2.1", 54321)
 
 
-@frozen
+@frozen(eq=False)
 class FakeQuestion:
     """A datagram that is answered later, as L{socketd.net.datagram.port.Question} is."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -133,8 +132,7 @@ class ScriptedDatagrams(DatagramProtocol):
         self._conversation = Conversation(script)
         self._framing = parse_framing(framing)(max_message)
         self._clock = clock
-        self._numbers = count()
-        self._delayed: dict[int, IDelayedCall] = {}
+        self._delayed: dict[Any, IDelayedCall] = {}
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         if len(datagram) > self._framing.max_message:
@@ -148,9 +146,9 @@ class ScriptedDatagrams(DatagramProtocol):
         if not rule.after:
             self.transport.write(answer, addr)
         elif len(self._delayed) < MAX_DELAYED:
-            number, question = next(self._numbers), self.transport.question()
-            late = self._clock.callLater(rule.after, self._answer_late, number, question, answer)
-            self._delayed[number] = late
+            question = self.transport.question()
+            late = self._clock.callLater(rule.after, self._answer_late, question, answer)
+            self._delayed[question] = late
         else:
             self.transport.drop(DELAY_QUEUE)
 
@@ -159,6 +157,6 @@ class ScriptedDatagrams(DatagramProtocol):
             late.cancel()
         self._delayed.clear()
 
-    def _answer_late(self, number: int, question: Any, answer: bytes) -> None:
-        del self._delayed[number]
+    def _answer_late(self, question: Any, answer: bytes) -> None:
+        del self._delayed[question]
         question.answer(answer)
