@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bench.reach import PLAIN_AND_TLS
+from bench.reach import EVERYWHERE
 from bench.report import number, table
 from bench.results import Results
 from bench.servers import BY_NAME, Place, Server
@@ -24,7 +24,7 @@ def servers(checkout: Path) -> dict[str, Server]:
     twistd = checkout.resolve() / ".venv" / "bin" / "twistd"
     if not twistd.exists():
         raise ValueError(f"no {twistd}: run make test in {checkout} first")
-    now = [BY_NAME[name] for name in PLAIN_AND_TLS]
+    now = [BY_NAME[name] for name in EVERYWHERE]
     then = [_other(server, twistd) for server in now]
     return {server.name: server for server in (*now, *then)}
 
@@ -44,7 +44,7 @@ def works(chosen: tuple[Work, ...]) -> tuple[Work, ...]:
 
     @raise ValueError: if socketd does none of them.
     """
-    both = ((work, set(work.servers) & set(PLAIN_AND_TLS)) for work in chosen)
+    both = ((work, set(work.servers) & set(EVERYWHERE)) for work in chosen)
     found = tuple(
         replace(work, servers=tuple(name + suffix for name in names for suffix in ("", SUFFIX)))
         for work, names in both

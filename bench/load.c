@@ -7,6 +7,7 @@
  *   load echo     --port P --connections N --size B --in-flight K
  *   load connects --port P --connections N --size B
  *   load udp      --port P --connections N --size B --in-flight K
+ *   load ntp      --port P --connections N --in-flight K
  *   load idle     --port P --connections N --size B
  *   load ask      --port P --connections N --size B --question TEXT --answer TEXT
  *
@@ -19,7 +20,9 @@
  *           one was answered.
  * connects  N at a time: connect, send B bytes, shutdown(SHUT_WR), read to EOF.
  * udp       N sockets with K datagrams of B bytes in flight on each; a
- *           datagram without answer is sent again after a while.
+ *           datagram without answer is sent again after a while. With
+ *           --sources S they come from S addresses in turn.
+ * ntp       the same with requests of NTP.
  * idle      opens N connections, says "held", waits for a line on its standard
  *           input (S seconds at most), then asks a sample of them.
  *
@@ -77,8 +80,19 @@ enum {
     SAMPLE = 100,             /* idle connections that are asked */
     PACE = 500,               /* idle connections per question while opening: well
                                  below any listen queue, so that none is refused */
+    MAX_DATAGRAM = 1232,      /* of one datagram: what IPv6 takes everywhere */
+    FIRST_SOURCE = 0x7f010000, /* 127.1.0.0, from which --sources counts */
+    MAX_SOURCES = 100000,     /* all of them in 127.0.0.0/8 */
     TIME_REPLY_SIZE = 4,      /* RFC 868 */
-    TIME_TOLERANCE = 5        /* seconds between the server's clock and ours */
+    TIME_TOLERANCE = 5,       /* seconds between the server's clock and ours */
+    NTP_SIZE = 48,            /* RFC 5905, as all below */
+    NTP_ORIGIN = 24,
+    NTP_TRANSMIT = 40,
+    NTP_VERSION = 4,
+    NTP_CLIENT = 3,
+    NTP_SERVER = 4,
+    NTP_NO_CLOCK = 3,
+    NTP_NO_STRATUM = 16
 };
 
 static const uint32_t UNIX_EPOCH_IN_RFC868 = 2208988800u;
@@ -90,6 +104,7 @@ struct options {
     int connections;
     int size;
     int in_flight;
+    int sources; /* addresses that datagrams come from; 0: one */
     double seconds;
     double warm_up;
     double every; /* seconds between two messages of a connection; 0: at once */
@@ -653,59 +668,137 @@ static void connects_tick(struct connection *c, int64_t now)
         connects_finish(c, ETIMEDOUT);
 }
 
-/* ---------------------------------------------------------------------- udp */
+/* ---------------------------------------------------------------- datagrams */
 
+/* What is asked, and what answers it. */
+struct question {
+    int size;       /* of an answer, and of what is asked if that has a number */
+    int number_at;  /* where a datagram has its number; 0: it has none */
+    bool (*is_answered)(const struct connection *, const unsigned char *);
+};
+
+static const struct question *question;
 static struct mmsghdr outgoing[MAX_IN_FLIGHT], incoming[MAX_IN_FLIGHT];
-static struct iovec request, replies[MAX_IN_FLIGHT];
-static unsigned char reply_bytes[MAX_IN_FLIGHT][TIME_REPLY_SIZE + 1];
+static struct iovec requests[MAX_IN_FLIGHT], replies[MAX_IN_FLIGHT];
+static unsigned char request_bytes[MAX_IN_FLIGHT][MAX_DATAGRAM];
+static unsigned char reply_bytes[MAX_IN_FLIGHT][MAX_DATAGRAM + 1];
+static union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+} sources[MAX_IN_FLIGHT];
 
-static void udp_prepare(void)
+static uint32_t read_number(const unsigned char *bytes)
 {
-    request = (struct iovec){pattern, options.size};
+    uint32_t found;
+
+    memcpy(&found, bytes, sizeof found);
+    return ntohl(found);
+}
+
+static void write_number(unsigned char *bytes, uint32_t value)
+{
+    value = htonl(value);
+    memcpy(bytes, &value, sizeof value);
+}
+
+/* The reply is a time of the day: seconds since 1970, or since 1900 as in RFC 868. */
+static bool is_time(const struct connection *c, const unsigned char *reply)
+{
+    uint32_t seconds = read_number(reply) - (uint32_t)time(NULL) + TIME_TOLERANCE;
+
+    (void)c;
+    return seconds <= 2 * TIME_TOLERANCE
+        || seconds - UNIX_EPOCH_IN_RFC868 <= 2 * TIME_TOLERANCE;
+}
+
+/* The reply of a server with a clock (RFC 5905) has the time that was sent, here a number. */
+static bool is_ntp(const struct connection *c, const unsigned char *reply)
+{
+    unsigned leap = reply[0] >> 6, version = reply[0] >> 3 & 7, mode = reply[0] & 7;
+
+    return leap != NTP_NO_CLOCK && version == NTP_VERSION && mode == NTP_SERVER
+        && reply[1] >= 1 && reply[1] < NTP_NO_STRATUM
+        && read_number(reply + NTP_ORIGIN + 4) < c->sent;
+}
+
+static const struct question time_question = {TIME_REPLY_SIZE, 0, is_time};
+static const struct question ntp_question = {NTP_SIZE, NTP_TRANSMIT + 4, is_ntp};
+
+static void use_source(int slot)
+{
+    struct msghdr *head = &outgoing[slot].msg_hdr;
+    struct cmsghdr *control = &sources[slot].header;
+
+    head->msg_name = &target;
+    head->msg_namelen = sizeof target;
+    head->msg_control = control;
+    head->msg_controllen = sizeof sources[slot];
+    control->cmsg_level = IPPROTO_IP;
+    control->cmsg_type = IP_PKTINFO;
+    control->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
+}
+
+static void ask_by_datagrams(const struct question *asked)
+{
+    question = asked;
     for (int i = 0; i < MAX_IN_FLIGHT; i++) {
-        replies[i] = (struct iovec){reply_bytes[i], sizeof reply_bytes[i]};
-        outgoing[i].msg_hdr = (struct msghdr){.msg_iov = &request, .msg_iovlen = 1};
+        int size = asked->number_at ? asked->size : options.size;
+
+        if (asked == &ntp_question)
+            request_bytes[i][0] = NTP_VERSION << 3 | NTP_CLIENT;
+        requests[i] = (struct iovec){request_bytes[i], size};
+        replies[i] = (struct iovec){reply_bytes[i], asked->size + 1};
+        outgoing[i].msg_hdr = (struct msghdr){.msg_iov = &requests[i], .msg_iovlen = 1};
         incoming[i].msg_hdr = (struct msghdr){.msg_iov = &replies[i], .msg_iovlen = 1};
+        if (options.sources > 0)
+            use_source(i);
     }
 }
 
-static void udp_send(struct connection *c)
+/* Each socket has its part of the sources, which take turns. */
+static void set_source(const struct connection *c, int slot)
 {
-    int wanted = options.in_flight - (int)(c->sent - c->received);
-    int count = sendmmsg(c->fd, outgoing, wanted, MSG_DONTWAIT);
+    unsigned each = options.sources / options.connections;
+    struct in_pktinfo info = {.ipi_ifindex = 0};
 
+    info.ipi_spec_dst.s_addr =
+        htonl(FIRST_SOURCE + c->index * each + (c->sent + slot) % each);
+    memcpy(CMSG_DATA(&sources[slot].header), &info, sizeof info);
+}
+
+static void datagrams_send(struct connection *c)
+{
+    int wanted = options.in_flight - (int)(c->sent - c->received), count;
+
+    for (int i = 0; i < wanted; i++) {
+        if (question->number_at)
+            write_number(request_bytes[i] + question->number_at, c->sent + i);
+        if (options.sources > 0)
+            set_source(c, i);
+    }
+    count = sendmmsg(c->fd, outgoing, wanted, MSG_DONTWAIT);
     if (count > 0)
         c->sent += count;
     else if (count < 0 && errno != EAGAIN)
         count_error("socket %u: sendmmsg: %s", c->index, strerror(errno));
 }
 
-static void udp_open(struct connection *c)
+/* With many sources it is bound to no address: each datagram has its own. */
+static void datagrams_open(struct connection *c)
 {
+    struct sockaddr_in any = {.sin_family = AF_INET};
+
     c->fd = new_socket(SOCK_DGRAM);
-    if (connect(c->fd, (struct sockaddr *)&target, sizeof target) < 0)
-        die("udp connect: %s", strerror(errno));
+    if (options.sources > 0 ? bind(c->fd, (struct sockaddr *)&any, sizeof any)
+                            : connect(c->fd, (struct sockaddr *)&target, sizeof target))
+        die("a socket for datagrams: %s", strerror(errno));
     watch(c, EPOLLIN);
-    udp_send(c);
+    datagrams_send(c);
 }
 
-/* The reply is a time of the day: seconds since 1970, or since 1900 as in RFC 868. */
-static bool udp_is_time(const unsigned char *reply, unsigned length, uint32_t wall)
-{
-    uint32_t seconds;
-
-    if (length != TIME_REPLY_SIZE)
-        return false;
-    memcpy(&seconds, reply, sizeof seconds);
-    seconds = ntohl(seconds) - wall + TIME_TOLERANCE;
-    return seconds <= 2 * TIME_TOLERANCE
-        || seconds - UNIX_EPOCH_IN_RFC868 <= 2 * TIME_TOLERANCE;
-}
-
-static void udp_event(struct connection *c, uint32_t events)
+static void datagrams_event(struct connection *c, uint32_t events)
 {
     int count = recvmmsg(c->fd, incoming, MAX_IN_FLIGHT, MSG_DONTWAIT, NULL);
-    uint32_t wall = (uint32_t)time(NULL);
 
     (void)events;
     if (count < 0) {
@@ -714,18 +807,18 @@ static void udp_event(struct connection *c, uint32_t events)
         return;
     }
     for (int i = 0; i < count; i++)
-        if (!udp_is_time(reply_bytes[i], incoming[i].msg_len, wall))
-            count_error("socket %u: %u bytes that are not the time", c->index,
-                        incoming[i].msg_len);
+        if (incoming[i].msg_len != (unsigned)question->size
+            || !question->is_answered(c, reply_bytes[i]))
+            count_error("socket %u: %u bytes that are no answer", c->index, incoming[i].msg_len);
     totals.messages += count;
     c->received = c->received + count < c->sent ? c->received + count : c->sent;
     note_served(c);
-    udp_send(c);
+    datagrams_send(c);
 }
 
 /* Answers to empty datagrams look alike and come in order: what was sent before
  * the last check has to be answered by now, or is lost and sent again. */
-static void udp_tick(struct connection *c, int64_t now)
+static void datagrams_tick(struct connection *c, int64_t now)
 {
     if (now - c->since < RESEND_MS * (SECOND / 1000))
         return;
@@ -735,7 +828,7 @@ static void udp_tick(struct connection *c, int64_t now)
     }
     c->since = now;
     c->checkpoint = c->sent;
-    udp_send(c);
+    datagrams_send(c);
 }
 
 /* --------------------------------------------------------------------- idle */
@@ -934,6 +1027,8 @@ static void set_option(const char *name, const char *text)
         options.size = (int)number(name, text, 0, MAX_SIZE);
     else if (strcmp(name, "--in-flight") == 0)
         options.in_flight = (int)number(name, text, 1, MAX_IN_FLIGHT);
+    else if (strcmp(name, "--sources") == 0)
+        options.sources = (int)number(name, text, 1, MAX_SOURCES);
     else if (strcmp(name, "--seconds") == 0)
         options.seconds = number(name, text, 0.01, 60);
     else if (strcmp(name, "--warm-up") == 0)
@@ -969,7 +1064,7 @@ static void read_question(void)
 static void read_options(int count, char **words)
 {
     if (count < 2)
-        die("usage: load echo|ask|connects|udp|idle --port PORT [--option value ...]");
+        die("usage: load echo|ask|connects|udp|ntp|idle --port PORT [--option value ...]");
     options.mode = words[1];
     for (int i = 2; i < count; i += 2)
         set_option(words[i], i + 1 < count ? words[i + 1] : "");
@@ -981,6 +1076,10 @@ static void read_options(int count, char **words)
         die("--tls is for echo only");
     if (options.every > 0 && strcmp(options.mode, "echo") != 0)
         die("--every is for echo only");
+    if (options.sources > 0 && options.sources < options.connections)
+        die("--sources: each socket needs one");
+    if (strcmp(options.mode, "udp") == 0 && options.size > MAX_DATAGRAM)
+        die("--size of datagrams is %d at most", MAX_DATAGRAM);
     if (options.question != NULL || options.answer != NULL || strcmp(options.mode, "ask") == 0)
         read_question();
 }
@@ -999,7 +1098,10 @@ static void prepare(void)
     for (int i = 0; i < options.connections; i++)
         connections[i] = (struct connection){.fd = -1, .index = i};
     fill_pattern();
-    udp_prepare();
+    if (strcmp(options.mode, "udp") == 0)
+        ask_by_datagrams(&time_question);
+    else if (strcmp(options.mode, "ntp") == 0)
+        ask_by_datagrams(&ntp_question);
     alarm((unsigned)(options.seconds + options.warm_up) + 2 * SET_UP_SECONDS + SPARE_SECONDS);
 }
 
@@ -1008,7 +1110,9 @@ int main(int count, char **words)
     static const struct work echo = {echo_open, echo_send, echo_event, NULL};
     static const struct work ask = {ask_open, ask_send, ask_event, NULL};
     static const struct work connects = {connects_open, NULL, connects_event, connects_tick};
-    static const struct work udp = {udp_open, NULL, udp_event, udp_tick};
+    static const struct work datagrams = {
+        datagrams_open, NULL, datagrams_event, datagrams_tick
+    };
 
     read_options(count, words);
     prepare();
@@ -1018,8 +1122,8 @@ int main(int count, char **words)
         run_measured(&ask);
     else if (strcmp(options.mode, "connects") == 0)
         run_measured(&connects);
-    else if (strcmp(options.mode, "udp") == 0)
-        run_measured(&udp);
+    else if (question != NULL)
+        run_measured(&datagrams);
     else if (strcmp(options.mode, "idle") == 0)
         run_idle();
     else

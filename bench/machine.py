@@ -21,6 +21,7 @@ PACKAGES = ("socketd", "Twisted", "uvloop", "attrs", "zope.interface", "cffi")
 PROGRAMS = (
     ("xinetd", "xinetd", "-version"),
     ("socat", "socat", "-V"),
+    ("chronyd", "chronyd", "--version"),
     ("C compiler", "cc", "--version"),
 )
 

@@ -94,7 +94,7 @@ class Bench:
         return self._kept[server.name]
 
     def _serving(self, work: Work, server: Server) -> AbstractContextManager[Running]:
-        return serving(server, self.cores.server, work.datagrams, self.reactor)
+        return serving(server, self.cores.server, work.probe, self.reactor)
 
     def _measure(self, work: Work, running: Running) -> Sample:
         """The sample of a server that answers."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cores import on_core
+from bench.peers.asked import Probe
 from bench.peers.listening import HOST
 from bench.servers import Place, Server
 
@@ -96,11 +97,13 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def serving(server: Server, core: int, datagrams: bool, reactor: str = "") -> Iterator[Running]:
+def serving(
+    server: Server, core: int, probe: Probe | None = None, reactor: str = ""
+) -> Iterator[Running]:
     """
     Run a server as long as the block lasts.
 
-    @param datagrams: whether it is asked for the time by datagram, or for an echo.
+    @param probe: what it is asked until it answers; L{None}: an echo.
     @raise ServerFailed: if it does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -109,7 +112,7 @@ def serving(server: Server, core: int, datagrams: bool, reactor: str = "") -> It
         began = time.monotonic()
         process = _start(command, place, core)
         try:
-            _wait_for_answer(process, place, datagrams)
+            _wait_for_answer(process, place, probe)
             yield Running(process.pid, place.port, place.log, time.monotonic() - began)
         finally:
             _stop(process)
@@ -130,11 +133,10 @@ def _start(command: list[str], place: Place, core: int) -> subprocess.Popen[byte
         )
 
 
-def _wait_for_answer(process: subprocess.Popen[bytes], place: Place, datagrams: bool) -> None:
+def _wait_for_answer(process: subprocess.Popen[bytes], place: Place, probe: Probe | None) -> None:
     """Ask until there is an answer."""
-    answers = _answers_datagram if datagrams else _answers_stream
     deadline = time.monotonic() + START_LIMIT
-    while not answers(place.port):
+    while not (_answers(probe, place.port) if probe else _answers_stream(place.port)):
         if process.poll() is not None:
             said = last_line(place.log)
             raise ServerFailed(f"ended with status {process.returncode}: {said}")
@@ -151,13 +153,13 @@ def _answers_stream(port: int) -> bool:
     return False
 
 
-def _answers_datagram(port: int) -> bool:
-    """Whether an empty datagram is answered with four bytes."""
+def _answers(probe: Probe, port: int) -> bool:
+    """Whether a datagram is answered."""
     with suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as client:
         client.settimeout(ATTEMPT_LIMIT)
         client.connect((HOST, port))
-        client.send(b"")
-        return len(client.recv(16)) == 4
+        client.send(probe.datagram)
+        return len(client.recv(probe.size + 1)) == probe.size
     return False
 
 

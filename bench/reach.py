@@ -9,12 +9,12 @@ from bench.results import Number, Results
 #: The server that all this is about.
 SUBJECT = "socketd"
 
-#: The same with and without TLS, as any checkout can serve.
-PLAIN_AND_TLS = (SUBJECT, "socketd-tls")
+#: The same in ways that any checkout can serve.
+EVERYWHERE = (SUBJECT, "socketd-tls", "socketd-ntp")
 
 #: The same, in whatever way it serves a work.
 SUBJECTS = (
-    *PLAIN_AND_TLS, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules",
+    *EVERYWHERE, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules",
     "socketd-http",
 )  # fmt: skip
 
@@ -67,8 +67,8 @@ class Reach:
 
 
 REACHES = (
-    Reach("TCP echo, 64 connections, against uvloop", "pingpong-64", 0.95, 1.05, "uvloop"),
-    Reach("TCP echo, 1000 connections, against uvloop", "pingpong-1000", 0.95, 1.05, "uvloop"),
+    Reach("TCP echo, 64 connections, against uvloop", "pingpong-64", 1.0, 1.1, "uvloop"),
+    Reach("TCP echo, 1000 connections, against uvloop", "pingpong-1000", 1.0, 1.1, "uvloop"),
     Reach("TCP echo, 64 connections, against plain Twisted", "pingpong-64", 2.2, 2.5, "twisted"),
     Reach(
         "TCP echo, 1000 connections, against plain Twisted", "pingpong-1000", 2.2, 2.5, "twisted"
@@ -81,8 +81,23 @@ REACHES = (
         "TCP echo, against the same with 8 viewers of the status page",
         "viewed", 1.02, 1.01, "socketd-viewed", at_least=False,
     ),
-    Reach("UDP time against C recvfrom/sendto", "udp", 0.9, 1.1, "c-udp"),
-    Reach("UDP time against uvloop", "udp", 1.5, 1.9, "uvloop"),
+    Reach("UDP time against C recvfrom/sendto", "udp", 0.92, 1.05, "c-udp"),
+    Reach("UDP time, 2000 sources, against C recvfrom/sendto", "udp-2000", 0.85, 1.0, "c-udp"),
+    Reach("UDP time against uvloop", "udp", 1.6, 2.0, "uvloop"),
+    Reach("NTP against chronyd", "ntp", 0.7, 1.0, "chronyd", subject="socketd-ntp"),
+    Reach(
+        "NTP, 2000 sources, against chronyd", "ntp-2000", 0.7, 1.0, "chronyd",
+        subject="socketd-ntp",
+    ),
+    Reach(
+        "TLS echo, 64 connections, against asyncio", "tls-64", 0.95, 1.1, "asyncio-tls",
+        subject="socketd-tls",
+    ),
+    Reach(
+        "TLS bulk echo against asyncio", "tls-bulk", 1.0, 1.1, "asyncio-tls",
+        subject="socketd-tls",
+    ),
+    Reach("connections/s against uvloop", "connects", 0.95, 1.05, "uvloop"),
     Reach("connections/s against xinetd", "connects", 5.0, 8.0, "xinetd"),
     Reach("bulk echo against asyncio", "bulk", 1.0, against="asyncio", goal_peer="uvloop"),
     Reach(
@@ -115,4 +130,8 @@ REACHES = (
     ),
     Reach("memory per idle connection", "idle", 2.0, 1.3, at_least=False, unit="KiB"),
     Reach("start to first answer", "start", 600.0, 350.0, at_least=False, unit="ms"),
+    Reach(
+        "start to first answer against plain Twisted", "start", 1.4, 1.2, "twisted",
+        at_least=False,
+    ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ PEERS = Path(__file__).parent / "peers"
 SYSTEM_PATH = "/usr/sbin:/sbin"
 
 #: The packages of programs that are not called like them.
-PACKAGES = {"go": "golang-go"}
+PACKAGES = {"go": "golang-go", "chronyd": "chrony"}
 
 SOCKETD_INI = """\
 [echo]
@@ -113,6 +114,24 @@ log_connections = no
 
 #: The library that the load generator and every server speak TLS with.
 TLS_LIBRARY = "libssl.so.3"
+
+#: A server of the time.
+SOCKETD_NTP_INI = """\
+[ntp]
+listen = udp:{port}:interface={host}
+assume_synchronised = yes
+"""
+
+#: The same: it serves this machine only, never sets a clock, and has all its files in its folder.
+CHRONY_CONF = """\
+port {port}
+bindaddress {host}
+allow 127.0.0.0/8
+local stratum 10
+cmdport 0
+bindcmdaddress {folder}/chronyd.sock
+pidfile {folder}/chronyd.pid
+"""
 
 #: Nothing that would slow it down: no limit, no log, no look-up in hosts.allow.
 XINETD_CONF = """\
@@ -255,6 +274,15 @@ def _xinetd(place: Place) -> list[str]:
     return [find_program("xinetd") or "xinetd", "-dontfork", *options]
 
 
+def _chronyd(place: Place) -> list[str]:
+    """A server of the time, in the foreground, as the user who starts it."""
+    conf = place.folder / "chrony.conf"
+    conf.write_text(CHRONY_CONF.format(port=place.port, host=HOST, folder=place.folder))
+    user = pwd.getpwuid(os.getuid()).pw_name
+    options = ["-x", "-d", "-U", "-u", user, "-f", str(conf)]
+    return [find_program("chronyd") or "chronyd", *options]
+
+
 def _socat(place: Place) -> list[str]:
     """
     One process per connection, echoing through a pipe of its own: three times as fast as
@@ -337,6 +365,7 @@ SERVERS = (
     Server("socketd-lossy", "socketd, lossy", _socketd_lossy, _no_socketd),
     Server("socketd-rule", "socketd, 1 rule", partial(_socketd_rules, 1), _no_socketd),
     Server("socketd-rules", "socketd, 100 rules", partial(_socketd_rules, 100), _no_socketd),
+    Server("socketd-ntp", "socketd, NTP", partial(_socketd, SOCKETD_NTP_INI), _no_socketd),
     Server("socketd-viewed", "socketd, 8 viewers", _socketd_viewed, _no_socketd),
     Server("c-epoll", "C epoll", partial(_compiled, "epoll_echo"), _never),
     Server("c-udp", "C recvfrom/sendto", partial(_compiled, "udp_time"), _never),
@@ -367,6 +396,7 @@ SERVERS = (
     Server("asyncio-reply", "asyncio, by hand", partial(_python, "asyncio_reply"), _never),
     Server("twisted-reply", "plain Twisted, by hand", partial(_python, "twisted_reply"), _never),
     Server("threads", "thread per connection", partial(_python, "threads_echo"), _never),
+    Server("chronyd", "chronyd", _chronyd, partial(_no_program, "chronyd")),
     Server("xinetd", "xinetd", _xinetd, partial(_no_program, "xinetd")),
     Server("socat", "socat", _socat, partial(_no_program, "socat")),
 )

@@ -65,7 +65,7 @@ def profile(work: Work, server: Server, cores: Cores, reactor: str = "") -> str:
     if shutil.which("strace") is None:
         raise NoStrace(NO_STRACE)
     timing = ["--seconds", str(SECONDS), "--warm-up", "0"]
-    with serving(server, cores.server, work.datagrams, reactor) as running:
+    with serving(server, cores.server, work.probe, reactor) as running:
         arguments = [*work.load, "--port", str(running.port), *timing]
         with _strace(running) as summary:
             report = load.run(arguments, cores.load, lambda mark: None)

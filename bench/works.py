@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from bench.peers.asked import BODY, FRAME, HANDSHAKE, REQUEST
+from bench.peers.asked import BODY, FRAME, HANDSHAKE, PROBES, REQUEST, Probe
 from bench.peers.conversation import ANSWER, QUESTION
 
 #: Every peer that serves streams, and every one that serves datagrams: see L{bench.servers}.
@@ -13,6 +13,8 @@ STREAM_PEERS = (
     "socketd", "c-epoll", "uvloop", "asyncio", "twisted", "threads", "xinetd", "socat",
 )
 DATAGRAM_PEERS = ("socketd", "c-udp", "uvloop", "asyncio", "twisted", "xinetd")
+FASTEST_DATAGRAM_PEERS = ("socketd", "c-udp", "uvloop")
+NTP_PEERS = ("socketd-ntp", "chronyd")
 
 #: Every one that serves streams over TLS.
 TLS_PEERS = ("socketd-tls", "asyncio-tls", "twisted-tls")
@@ -59,9 +61,9 @@ class Work:
     quick: bool = False
 
     @property
-    def datagrams(self) -> bool:
-        """Whether the servers are asked by datagram."""
-        return self.load[:1] == ("udp",)
+    def probe(self) -> Probe | None:
+        """How a server is asked whether it answers; L{None}: by an echo."""
+        return PROBES.get("".join(self.load[:1]))
 
     @property
     def fresh(self) -> bool:
@@ -86,6 +88,17 @@ def _pingpong(connections: int, quick: bool = False) -> Work:
         load=("echo", "--connections", str(connections), "--size", "64"),
         quick=quick,
     )
+
+
+#: Eight sockets; and as many datagrams in flight from many addresses.
+_SOCKETS = ("--connections", "8", "--in-flight", "16")
+SOURCES = 2000
+_SOURCES = (*_SOCKETS, "--sources", str(SOURCES))
+
+
+def _datagrams(name: str, title: str, load: tuple[str, ...], servers: tuple[str, ...]) -> Work:
+    """Datagrams with an answer each."""
+    return Work(name, title, Kind.RATE, "datagrams/s", servers, load, each="datagram")
 
 
 _BESIDE = ("--beside", "1", "--connections", "64")
@@ -122,15 +135,29 @@ WORKS = (
         each="connection",
         quick=True,
     ),
-    Work(
-        name="udp",
-        title="UDP time, empty datagrams, 16 in flight on each of 8 sockets",
-        kind=Kind.RATE,
-        unit="datagrams/s",
-        servers=DATAGRAM_PEERS,
-        load=("udp", "--connections", "8", "--size", "0", "--in-flight", "16"),
-        each="datagram",
+    replace(
+        _datagrams(
+            "udp",
+            "UDP time, empty datagrams, 16 in flight on each of 8 sockets",
+            ("udp", *_SOCKETS, "--size", "0"),
+            DATAGRAM_PEERS,
+        ),
         quick=True,
+    ),
+    _datagrams(
+        f"udp-{SOURCES}",
+        f"UDP time, empty datagrams, from {SOURCES} addresses in turn, 128 in flight",
+        ("udp", *_SOURCES, "--size", "0"),
+        FASTEST_DATAGRAM_PEERS,
+    ),
+    _datagrams(
+        "ntp", "NTP, 16 requests in flight on each of 8 sockets", ("ntp", *_SOCKETS), NTP_PEERS
+    ),
+    _datagrams(
+        f"ntp-{SOURCES}",
+        f"NTP, from {SOURCES} addresses in turn, 128 requests in flight",
+        ("ntp", *_SOURCES),
+        NTP_PEERS,
     ),
     Work(
         name="tls-64",

@@ -1,8 +1,9 @@
-"""What the peers of HTTP and WebSocket are asked, and how each of their replies ends."""
+"""What the peers are asked, and how they answer."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 #: The body of each reply, and each message: 64 bytes.
 BODY = "Sixty-four bytes of text, as they are asked for again and again."
@@ -25,3 +26,19 @@ def _frame(message: bytes) -> bytes:
 
 #: A text message in a frame of a client.
 FRAME = os.fsdecode(_frame(BODY.encode()))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """
+    A datagram that is answered by a server that is up.
+
+    @ivar size: of the answer (bytes).
+    """
+
+    datagram: bytes
+    size: int
+
+
+#: By the mode of the load: of RFC 868, and of RFC 5905 (version 4, mode 3).
+PROBES = {"udp": Probe(b"", 4), "ntp": Probe(b"\x23" + bytes(47), 48)}

@@ -207,6 +207,8 @@ class FailureTests(SynchronousTestCase):
         """What does not go together is told of."""
         for arguments, expected in (
             (("idle", "--every", "5"), "--every is for echo only"),
+            (("ntp", "--connections", "8", "--sources", "7"), "each socket needs one"),
+            (("udp", "--size", "1233"), "--size of datagrams is 1232 at most"),
             (("ask", "--size", "9"), "--question and --answer go together"),
             (("echo", "--question", "a"), "--question and --answer go together"),
             (("echo", "--question", "a", "--answer", "bc"), "equally long"),

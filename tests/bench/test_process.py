@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cores import choose
 from bench.measure import RunFailed, require_files
+from bench.peers.asked import PROBES
 from bench.process import LINE_LIMIT, ROOT, ServerFailed, free_port, last_line, serving
 from bench.servers import BY_NAME, Place, Server
 
@@ -50,7 +51,7 @@ class ServingTests(SynchronousTestCase):
     def test_starts_and_stops(self) -> None:
         """A server runs on its core while it is needed, and not longer."""
         core = choose().server
-        with serving(BY_NAME["asyncio"], core, datagrams=True) as running:
+        with serving(BY_NAME["asyncio"], core, PROBES["udp"]) as running:
             self.assertEqual(os.sched_getaffinity(running.pid), {core})
             self.assertGreater(running.start_seconds, 0)
         self.assertRaises(ProcessLookupError, os.kill, running.pid, 0)
@@ -58,7 +59,7 @@ class ServingTests(SynchronousTestCase):
     def test_does_not_start(self) -> None:
         """One that ends instead of answering is told of with its last word."""
         server, core = Server("broken", "broken", broken, lambda: ""), choose().server
-        with self.assertRaises(ServerFailed) as caught, serving(server, core, datagrams=False):
+        with self.assertRaises(ServerFailed) as caught, serving(server, core):
             self.fail("it answered")
         self.assertEqual(str(caught.exception), "ended with status 1: no such file")
 

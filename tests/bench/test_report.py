@@ -104,7 +104,7 @@ class PageTests(SynchronousTestCase):
     def test_verdicts(self) -> None:
         """Each wanted figure is told with its bounds and a verdict."""
         line = cells(reach_table(RESULTS), "TCP echo, 64 connections, against uvloop")
-        self.assertEqual(line[1:], [">= 0.95", ">= 1.05", "1.25", "goal met"])
+        self.assertEqual(line[1:], [">= 1.00", ">= 1.10", "1.25", "goal met"])
 
     def test_unit_stands_by_figure(self) -> None:
         """What is no ratio has its unit."""

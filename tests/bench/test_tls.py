@@ -34,7 +34,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(TLS_PEERS, ("socketd-tls", "asyncio-tls", "twisted-tls"))
         for name in TLS_PEERS:
             self.assertEqual(BY_NAME[name].missing(), "", name)
-            with serving(BY_NAME[name], choose().server, False) as running:
+            with serving(BY_NAME[name], choose().server) as running:
                 for load in LOADS.values():
                     arguments = [*load, "--port", str(running.port), *SHORT]
                     report = run(arguments, choose().load, lambda mark: None)
@@ -56,7 +56,7 @@ class MissingTests(SynchronousTestCase):
 
     def test_plain_server(self) -> None:
         """A server that does not speak TLS is no peer of these works."""
-        with serving(BY_NAME["asyncio"], choose().server, False) as running:
+        with serving(BY_NAME["asyncio"], choose().server) as running:
             arguments = [*LOADS["tls-64"], "--port", str(running.port), *SHORT]
             error = self.assertRaises(
                 LoadFailed, run, arguments, choose().load, lambda mark: None

@@ -28,7 +28,7 @@ class ChooseTests(SynchronousTestCase):
         for only, quick, expected in (
             ([], False, names(WORKS)),
             ([], True, ["pingpong-64", "bulk", "connects", "udp", "start"]),
-            (["idle", "udp"], True, ["udp", "idle"]),
+            (["idle", "udp"], True, ["udp", "udp-2000", "idle"]),
             (["pingpong"], False, ["pingpong-1", "pingpong-64", "pingpong-1000"]),
         ):
             self.assertEqual(names(choose(only, quick=quick)), expected)
@@ -87,7 +87,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_only_loopback(self) -> None:
         """What can be told where to listen is told 127.0.0.1."""
-        for name in ("socketd", "xinetd", "socat"):
+        for name in ("socketd", "xinetd", "socat", "chronyd"):
             self.assertIn("127.0.0.1", self.told(name), name)
 
     def test_reactor(self) -> None:
