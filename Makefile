@@ -99,8 +99,14 @@ mutation: $(VENV)/mutation.stamp ## whether tests notice changes of access rules
 	    CI=1 timeout 10800 $(CURDIR)/$(BIN)/mutmut run --max-children 1 $(ARGS) && \
 	    $(CURDIR)/$(BIN)/mutmut results | sed '/not checked/d'
 
-interop: $(VENV)/kubernetes.stamp ## run the clients of tests/support/packages.txt against the daemon
+interop: $(VENV)/kubernetes.stamp build/pytest/stamp ## run the clients of tests/support/packages.txt against the daemon
 	@$(call TRIAL,tests/interop/with_*.py)
+
+# Of pytest, the releases beside that of the lock which its plugin is tried with.
+build/pytest/stamp: Makefile | $(VENV)/dev.stamp
+	@rm -rf build/pytest && for release in 7.4.4 8.4.2; do \
+	    $(PIP) install --no-deps --target build/pytest/$$release pytest==$$release || exit; done
+	@touch $@
 
 # Pinned here, for a lock of npm names where each package came from.
 LINTERS := eslint@9.39.5 @html-eslint/eslint-plugin@0.47.0 stylelint@16.10.0 \

@@ -62,6 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     "cli.system": {"cli.common", "common", "configuration", "protocols", "settings", "tap"},
     "cli.main": {"cli.common", "common"},
     "__main__": {"cli.main"},
+    "testing": {"cli.operator", "common"},
+    "pytest_plugin": {"testing"},
 }
 ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor", "web"}
 

@@ -90,7 +90,7 @@ class CitationTests(SynchronousTestCase):
 
     def test_there(self) -> None:
         """Each of them can be run, and each file is there."""
-        texts = [page.read_text() for page in (ROOT / "docs").glob("*.md")]
+        texts = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
         names = [name for text in texts for name in cited(text)]
         for file in re.findall(r"`(tests/[\w/]+\.py)\b", "".join(texts)):
             self.assertTrue((ROOT / file).exists(), file)

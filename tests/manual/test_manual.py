@@ -267,6 +267,6 @@ class NamedTests(SynchronousTestCase):
 
     def test_links(self) -> None:
         """Every file that a document links to is there."""
-        for page in (*DOCS.glob("*.md"), ROOT / "SECURITY.md"):
+        for page in (*DOCS.rglob("*.md"), ROOT / "SECURITY.md"):
             for target in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text()):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")

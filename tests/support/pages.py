@@ -51,6 +51,16 @@ def blocks(page: str) -> list[Block]:
     return [Block(*found) for found in _FENCED.findall(page)]
 
 
+def write_files(page: str, directory: Path) -> list[Path]:
+    """Write the blocks of a page that are files, each to the name that its first line says."""
+    files = []
+    for block in blocks(page):
+        if name := FILE_NAME.match(block.text):
+            files.append(directory / name[1])
+            files[-1].write_text(block.text)
+    return files
+
+
 def chapter(page: str, heading: str) -> str:
     """Take a chapter of a page, with the parts below it."""
     _, found, rest = page.partition(f"## {heading}\n")
