@@ -205,7 +205,7 @@ system-test: $(if $(filter-out 12,$(RELEASE)),$(VENV)/dev.stamp,deb) ## as root:
 	@RELEASE=$(RELEASE) timeout 1200 $(BIN)/python -m twisted.trial --temp-directory=build/machine/trial \
 	    tests/machine/with_systemd.py
 
-test-bare: $(VENV)/dev.stamp $(RELEASES:%=build/machine/wheels-%) ## as root: what README says, on bare Debians; RELEASES=12 for one
+test-bare: $(VENV)/dev.stamp $(RELEASES:%=build/machine/wheels-%) ## as root: what README and guide say, on bare Debians; RELEASES=12 for one
 	@$(foreach release,$(RELEASES),bash tests/machine/make-tree \
 	    build/machine/bare-$(release) $(SUITE-$(release)) $(BARE) $(LATER) &&) true
 	@rm -rf build/machine/socketd.git

@@ -79,7 +79,7 @@ class Service:
     @ivar options: what its section says, besides where it listens.
     @ivar transports: those that it listens on.
     @ivar expect: writes the pattern of the whole answer to a message.
-    @ivar protocol: as F{README.md} names it.
+    @ivar protocol: as F{docs/guide.md} names it.
     @ivar text: whether the answer is text.
     @ivar ends: whether there is an end of the answer to a message on a stream.
     """

@@ -34,8 +34,8 @@ def asked() -> set[tuple[str, str]]:
 
 
 def served() -> set[tuple[str, str]]:
-    """List the protocols and transports that README.md promises."""
-    text = (TOP / "README.md").read_text()
+    """List the protocols and transports that docs/guide.md promises."""
+    text = (TOP / "docs" / "guide.md").read_text()
     table = text.partition("## What it serves")[2].partition("\n\n")[0]
     pairs = set()
     row = r"^\| `([\w-]+)` \| (.*) \| (.*) \|$"
@@ -51,7 +51,7 @@ class TableTests(SynchronousTestCase):
 
     def test_everything_served_is_asked(self) -> None:
         """
-        Each protocol of README.md is asked over each transport that it has; but no client
+        Each protocol of the guide is asked over each transport that it has; but no client
         speaks NTP over UNIX sockets, and some protocols are asked in files of their own.
         """
         pairs = served() - asked()
@@ -59,7 +59,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(left, {("ntp", "unixgram")})
 
     def test_nothing_else_is_asked(self) -> None:
-        """What is asked is in README.md."""
+        """What is asked is in the guide."""
         self.assertEqual(asked() - served(), set())
 
     def test_every_client_has_its_test(self) -> None:

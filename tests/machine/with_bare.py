@@ -1,6 +1,6 @@
 """
-What README says, on Debians that have nothing but what it asks for: each line of its C{sh} blocks,
-as an ordinary user, and by root where C{sudo} stands in front.
+What README and docs/guide.md say, on Debians that have nothing but what these ask for: each line
+of their C{sh} blocks, as an ordinary user, and by root where C{sudo} stands in front.
 
 The trees and the wheels, which are pip's index there, are those of C{build/machine}, which
 C{make test-bare} makes.
@@ -26,10 +26,11 @@ from tests.support.pages import blocks, commands
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILT = TOP / "build" / "machine"
 README = (TOP / "README.md").read_text()
+GUIDE = (TOP / "docs" / "guide.md").read_text()
 
 USER = "user"
 
-#: Parts of README, by their headings; the first screen has none.
+#: Parts of both pages, by their headings; the first screen has none.
 FIRST = ""
 PACKAGE = "Install it"
 ONE_USER = "For one user"
@@ -49,7 +50,7 @@ SERVERS = ("make run", "socketd run")
 #: The daemon of the package, as its unit starts it.
 UNIT = "$(sed -n s/^ExecStart=//p /lib/systemd/system/socketd.service)"
 
-#: A heading of README.
+#: A heading of a page.
 HEADING = re.compile(r"^##+ (.*)\n", re.MULTILINE)
 
 #: A link to a file beside the page.
@@ -78,11 +79,11 @@ git config --system url./srv/socketd.git.insteadOf "$1"
 
 def parts() -> dict[str, list[str]]:
     """
-    Take README apart.
+    Take both pages apart.
 
     @return: the lines of its C{sh} blocks, by heading.
     """
-    found = [FIRST, *HEADING.split(README)]
+    found = [FIRST, *HEADING.split(README), *HEADING.split(GUIDE)[1:]]
     lines = {heading: list(shell_lines(text)) for heading, text in zip(found[::2], found[1::2])}
     return {heading: some for heading, some in lines.items() if some}
 
@@ -259,7 +260,7 @@ class Tests:
         self.assertEqual(found, "")
 
     def test_one_user(self: Any) -> None:
-        """The wheel is installed as README says, and serves."""
+        """The wheel is installed as the guide says, and serves."""
         self.clone()
         for line in parts()[ONE_USER]:
             self.follow([line])

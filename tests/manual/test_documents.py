@@ -19,6 +19,7 @@ from tests.support.pages import blocks
 from tests.support.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
 
 #: A test as documents cite it: C{file.py Class.test}, or the name below C{tests}.
 CITED = re.compile(r"`(?:tests/([\w/]+)\.py |([a-z_.]+)\.)?([A-Z]\w+\.test_\w+)`")
@@ -45,14 +46,14 @@ def cited(text: str) -> Iterator[str]:
         yield f"{module}.{test}"
 
 
-class ReadmeTests(SynchronousTestCase):
-    """README.md holds."""
+class GuideTests(SynchronousTestCase):
+    """README.md and docs/guide.md hold."""
 
     def test_configurations(self) -> None:
         """Every configuration in it can be used, but for the one whose complaints it shows."""
-        texts = [block.text for block in blocks(README) if block.language == "ini"]
+        texts = [block.text for block in blocks(GUIDE) if block.language == "ini"]
         names = [
-            [service.name for service in parse(text, "README.md", installed(), "/run").services]
+            [service.name for service in parse(text, "guide.md", installed(), "/run").services]
             for text in texts
             if not text.startswith("; broken.ini\n")
         ]
@@ -61,26 +62,26 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_blocks(self) -> None:
         """
-        Each block of it is run by a test: the consoles and logs by
+        Each block of them is run by a test: the consoles and logs by
         L{tests.manual.test_tutorial}, the commands for a shell on a machine of their own;
         configurations are checked here.
         """
-        fences = re.findall(r"^```(.*)$", README, re.MULTILINE)
+        fences = re.findall(r"^```(.*)$", README + GUIDE, re.MULTILINE)
         self.assertEqual(set(fences[::2]), {"sh", "console", "log", "ini"})
         self.assertEqual(set(fences[1::2]), {""})
         self.assertEqual(set(parts()), {FIRST, PACKAGE, ONE_USER})
 
     def test_protocols(self) -> None:
-        """Its table of protocols has every one, and no other."""
-        table = README.partition("## What it serves")[2].partition("\n\n")[0]
+        """The table of protocols has every one, and no other."""
+        table = GUIDE.partition("## What it serves")[2].partition("\n\n")[0]
         named = re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE)
         self.assertEqual(sorted(named), sorted(installed()))
 
     def test_commands(self) -> None:
         """It names every subcommand, and every command of the console but help itself."""
         for name in subcommands():
-            self.assertIn(f"`socketd {name}", README)
-        console = README.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
+            self.assertIn(f"`socketd {name}", GUIDE)
+        console = GUIDE.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
         for command in COMMANDS.values():
             self.assertIn(f"`{command.usage}`", console)
 

@@ -1,4 +1,4 @@
-"""Follows docs/tutorial.md and README.md as a reader would, with the real daemon."""
+"""Follows README.md, the guide and the tutorial as a reader would, with the real daemon."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ class TutorialTests(PageCase):
         self.assertEqual(set(self.ports), expected)
 
     def test_readme(self) -> None:
-        """
-        So does each of README, but for what it takes a machine for (tests/machine/with_bare.py).
-        """
+        """So does each of README, but for the clone (tests/machine/with_bare.py)."""
         self.follow(ROOT / "README.md")
-        self.assertEqual(set(self.ports), {"12345", "udp12345", "8080", "7009", "udp7010", "7043"})
+        self.assertEqual(set(self.ports), {"12345", "udp12345", "8080"})
+
+    def test_guide(self) -> None:
+        """So does each of the guide, but for the installation."""
+        self.follow(ROOT / "docs" / "guide.md")
+        self.assertEqual(set(self.ports), {"7009", "udp7010", "7043"})
 
     def test_status_page(self) -> None:
         """And that of the status page."""
