@@ -19,6 +19,7 @@ from tests.fuzz.faulty_datagrams import CHOICES
 from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options
 from tests.protocols.clock.nts_client import END, USUAL, ef, record
+from tests.protocols.measure import ipsla_wire
 from tests.protocols.measure.stamp_wire import tlv
 from tests.protocols.web.autobahn import deflate
 from tests.protocols.web.frames import frame
@@ -217,6 +218,21 @@ _ipsla = st.builds(
     st.sampled_from([50000, 50100, 50101, 0, 1967]),
     st.sampled_from([0, 1, 5000, 65535]),
     st.sampled_from([b"", b"\0\1\0\x1c", b"\0\1\0\x1c" + b"x" * 24]),
+)
+_ipsla_v2 = st.builds(
+    ipsla_wire.request,
+    st.sampled_from([50000, 50100, 50101, 0]),
+    st.sampled_from([0, 1, 2, 2, 3]),
+    st.sampled_from([ipsla_wire.KEY, ipsla_wire.KEY, b"guess"]),
+    milliseconds=st.sampled_from([0, 5000, 2**32 - 1]),
+    kind=st.integers(0, 4),
+    role=st.integers(0, 3),
+)
+_ipsla |= _ipsla_v2 | st.builds(
+    lambda message, at, octet: message[:at] + octet + message[at + 1 :],
+    _ipsla_v2,
+    st.integers(0, 171),
+    st.binary(max_size=1),
 )
 _ipsla |= st.builds(
     lambda kind, rest: bytes([0, kind]) + rest, st.integers(0, 5), st.binary(max_size=70)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from socketd.protocols.measure.stamp_keys import Keys
+from socketd.protocols.measure.keys import Keys
 from tests.protocols.measure import stamp_wire as wire
 from tests.protocols.measure.stamp_fakes import PRIVATE, Reflector
 

@@ -16,7 +16,7 @@ from socketd.common.events import CATALOGUE
 from socketd.common.commands import COMMANDS
 from socketd.daemon import signals
 from socketd.protocols.registry import installed
-from socketd.protocols.measure.stamp import StampOptions
+from socketd.protocols.measure.keys import KEYS
 from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.options import declared
@@ -169,7 +169,7 @@ class CompleteTests(SynchronousTestCase):
                 text = example_of(options, found)
                 if found.name in ("texts", "response"):
                     text = str(file)
-                elif options is StampOptions and found.name == "keys":
+                elif found.type is KEYS:
                     text = str(keys)
                 value = found.type.parse(text)
                 self.assertNotEqual(value, found.default, found.name)

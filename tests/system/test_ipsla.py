@@ -11,6 +11,7 @@ import struct
 import time
 from typing import Any
 
+from tests.protocols.measure import ipsla_wire
 from tests.support.polling import DEADLINE
 from tests.support.ports import free_port
 from tests.support.processes import SystemCase
@@ -21,6 +22,7 @@ control = {directory}/control.sock
 [ipsla]
 listen = udp:0, udp6:0:optional=yes
 ports = {port}
+{more}
 """
 
 #: Seconds from 1900 to 1970.
@@ -72,7 +74,7 @@ class IpslaTests(SystemCase):
         was asked, for the address that asked, and listed meanwhile.
         """
         port = free_port()
-        with self.daemon(INI.format(port=port, directory=self.directory)) as daemon:
+        with self.daemon(INI.format(port=port, directory=self.directory, more="")) as daemon:
             _, control = daemon.address("ipsla", "udp")
             router = Router("127.0.0.1", control, port)
             answer = router.ask(60_000)
@@ -121,10 +123,28 @@ class IpslaTests(SystemCase):
             sock.sendto(probe + b"2", (router.host, router.port))
             self.assertEqual(sock.recv(100), probe + b"2")
 
+    def test_second_version(self) -> None:
+        """Control messages of version 2 are served where they have the digest of a key."""
+        port, keys = free_port(), self.directory / "ipsla.keys"
+        keys.write_bytes(b"%d %s\n" % (ipsla_wire.KEY_ID, ipsla_wire.KEY))
+        keys.chmod(0o600)
+        ini = INI.format(port=port, directory=self.directory, more=f"keys = {keys}")
+        with self.daemon(ini) as daemon:
+            router = Router("127.0.0.1", daemon.address("ipsla", "udp")[1], port)
+            refused = router.exchange(ipsla_wire.request(port), router.control)
+            self.assertEqual(ipsla_wire.statuses(refused), (2, 2, 0))
+            asked = ipsla_wire.request(port, 2, milliseconds=60_000)
+            self.assertEqual(router.exchange(asked, router.control), asked)
+            answer = router.exchange(ipsla_wire.probe(5), port)
+            self.assertEqual(answer[52:60], bytes((0, 0, 0, 5, 0, 0, 0, 1)))
+            times = struct.unpack("!QQ", answer[12:28])
+            received, sent = (seconds / 2**32 - NTP_EPOCH for seconds in times)
+            self.assertTrue(0 <= sent - received < DEADLINE and abs(time.time() - sent) < DEADLINE)
+
     def test_time(self) -> None:
         """When the time is over the port is closed, and the system says that it is."""
         port = free_port()
-        with self.daemon(INI.format(port=port, directory=self.directory)) as daemon:
+        with self.daemon(INI.format(port=port, directory=self.directory, more="")) as daemon:
             _, control = daemon.address("ipsla", "udp")
             router = Router("127.0.0.1", control, port)
             router.ask(300)

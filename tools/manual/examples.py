@@ -42,6 +42,7 @@ _OWN = {
     "HttpOptions.max_message": "1MiB",
     "WebSocketOptions.max_message": "1MiB",
     "NtpOptions.stratum": "2",
+    "IpslaOptions.keys": "/etc/socketd/ipsla.keys",
     "NtpOptions.assumed_error": "500ms",
     "NtpOptions.refid": "192.0.2.1",
     "NtpOptions.nts": "nts-ke",

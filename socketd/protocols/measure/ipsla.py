@@ -1,8 +1,10 @@
 """
 C{ipsla}: a responder for Cisco's IP SLA, UDP echo and UDP jitter.
 
-A router asks at the control port (1967) for a port to probe; that is opened for the time that it
-names, and answers its address only. L{socketd.protocols.measure.ipsla_packets} has the layout.
+A router asks at the control port (1967, or 1167 in version 2) for a port to probe; that is opened
+for the time that it names, and answers its address only.
+L{socketd.protocols.measure.ipsla_packets} and L{socketd.protocols.measure.ipsla_v2} have the
+layout.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.clock.ntp_time import Instant, instant
+from socketd.protocols.measure import ipsla_v2
 from socketd.protocols.measure.ipsla_packets import (
+    CONTROL_PORT,
     BadRequest,
     Request,
     answer_probe,
     parse_request,
 )
+from socketd.protocols.measure.keys import KEYS, Keys
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import Listener
 from socketd.settings.options import option
@@ -33,20 +38,32 @@ MAX_RANGE = 1024
 #: The most sources of one port; one more takes the place of the one that asked first.
 MAX_ASKERS = 256
 
+#: The most source ports of one address whose answers are counted (version 2); one more takes the
+#: place of the one that came first.
+MAX_FLOWS = 64
+
+#: The ports that control messages are sent to, and so none is sent from: the answer of another
+#: responder would be a question here.
+CONTROL_PORTS = (CONTROL_PORT, 1167)
+
+#: The reason by which the port counts such a message.
+SOURCE_PORT = "source_port"
+
 #: The default rate per source (datagrams per second): the fastest jitter operation of a device
 #: sends one each 4 ms.
 RATE = 250.0
 BURST = 250
 
-#: Why a control message or a probe has no answer, besides those of C{ipsla_packets}: the port is
-#: outside the range or cannot be opened, the source has not asked for it, the probe is unknown.
+#: Why a control message or a probe is not served, besides those of C{ipsla_packets} and
+#: C{ipsla_v2}: the port is outside the range or cannot be opened, the source has not asked for it,
+#: the probe is unknown.
 PORT, STRANGER, UNKNOWN_PROBE = "port", "stranger", "unknown_probe"
 
 #: What is counted: also ports that were opened, and answers to control messages and probes.
 OPENED, ACCEPTED, PROBED = "opened", "accepted", "probed"
 COUNTED = (
-    ACCEPTED, OPENED, PROBED, "malformed", "unsupported", "authenticated", PORT, STRANGER,
-    UNKNOWN_PROBE,
+    ACCEPTED, OPENED, PROBED, "malformed", "unsupported", "authenticated", ipsla_v2.BAD_DIGEST,
+    PORT, STRANGER, UNKNOWN_PROBE,
 )  # fmt: skip
 
 _PORTS = re.compile(r"(\d{1,5})(?:\.\.(\d{1,5}))?", re.ASCII)
@@ -88,29 +105,66 @@ class IpslaOptions:
         PortRange(50000, 50100),
         "The ports that a control message may have opened for its source, and the time it names.",
     )
+    keys: Keys | None = option(
+        KEYS,
+        None,
+        "The keys of control messages, by key ID; with it only messages of version 2 with a right"
+        " digest are served. It is read when the configuration is.",
+    )
+
+
+@define(eq=False)
+class Asker:
+    """
+    An address that has asked for a port.
+
+    @ivar until: until when it may probe, on the daemon's clock.
+    @ivar version: that of its last control message.
+    @ivar answered: the number of answers in version 2, by source port.
+    """
+
+    until: float = 0.0
+    version: int = 0
+    answered: dict[int, int] = field(factory=dict)
+
+    def renew(self, until: float, request: Request) -> None:
+        """Let it probe until then, and count the answers to its port again (section 4)."""
+        self.until = max(self.until, until)
+        self.version = request.version
+        self.answered.pop(request.source_port, None)
+
+    def number(self, port: int) -> int | None:
+        """Return the number of the next answer to a port, from 1; C{None} in version 1."""
+        if self.version != ipsla_v2.VERSION:
+            return None
+        found = self.answered[port] = self.answered.get(port, 0) + 1
+        if len(self.answered) > MAX_FLOWS:
+            del self.answered[next(iter(self.answered))]
+        return found
 
 
 class Probes(DatagramProtocol):
     """
     Answers the probes at one port, of the addresses that have asked for it.
 
-    @ivar askers: until when each address may probe, on the daemon's clock.
+    @ivar askers: who may probe, by address.
     """
 
     noisy = False
     transport: Any
 
     def __init__(self, context: ProtocolContext) -> None:
-        self.askers: dict[str, float] = {}
+        self.askers: dict[str, Asker] = {}
         self._context = context
         self._counts = context.record.counters.ipsla
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        if self.askers.get(addr[0], 0.0) <= self._context.clock.seconds():
+        asker = self.askers.get(addr[0])
+        if asker is None or asker.until <= self._context.clock.seconds():
             self._counts[STRANGER] += 1
             return
         received, sent = self._times()
-        found = answer_probe(datagram, received, sent)
+        found = answer_probe(datagram, received, sent, asker.number(addr[1]))
         if found is None:
             self._counts[UNKNOWN_PROBE] += 1
             return
@@ -150,6 +204,7 @@ class Ipsla(DatagramProtocol):
 
     def __init__(self, options: IpslaOptions, context: ProtocolContext) -> None:
         self._ports = options.ports
+        self._keys = options.keys
         self._context = context
         self._counts = context.record.counters.ipsla
         #: By the address that was asked, and the port.
@@ -161,36 +216,51 @@ class Ipsla(DatagramProtocol):
             self._close(place)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if addr[1] in CONTROL_PORTS:
+            self.transport.drop(SOURCE_PORT)
+            return
         try:
-            request = parse_request(datagram)
+            request = self._parse(datagram)
             self._serve(request, addr[0])
         except BadRequest as problem:
             self._counts[str(problem)] += 1
+            if problem.answer:
+                self.transport.write(problem.answer, addr)
             return
         self._counts[ACCEPTED] += 1
         self.transport.write(request.answer, addr)
 
+    def _parse(self, message: bytes) -> Request:
+        if message[:1] == bytes([ipsla_v2.VERSION]):
+            now = instant(self._context.wall_clock())
+            return ipsla_v2.parse_request(message, self._keys, now)
+        if self._keys is not None:
+            raise BadRequest(ipsla_v2.BAD_DIGEST)
+        return parse_request(message)
+
     def _serve(self, request: Request, source: str) -> None:
         """Let a source probe a port for a time; raise L{BadRequest} if it cannot be opened."""
         if request.port not in self._ports:
-            raise BadRequest(PORT)
+            raise BadRequest(PORT, request.refusal)
         place = self.transport.destination.host, request.port
         if place in self._open and self._open[place].probes.transport is None:
             # The reactor closed it after an error.
             self._close(place)
-        found = self._open.get(place) or self._bind(place)
-        askers, now = found.probes.askers, self._context.clock.seconds()
-        askers[source] = max(now + request.duration, askers.pop(source, 0.0))
+        found = self._open.get(place) or self._bind(place, request)
+        askers = found.probes.askers
+        # The latest comes last.
+        asker = askers[source] = askers.pop(source) if source in askers else Asker()
+        asker.renew(self._context.clock.seconds() + request.duration, request)
         if len(askers) > MAX_ASKERS:
             del askers[next(iter(askers))]
         self._watch(place, found)
 
-    def _bind(self, place: tuple[str, int]) -> OpenPort:
+    def _bind(self, place: tuple[str, int], request: Request) -> OpenPort:
         probes = Probes(self._context)
         try:
             close = self._context.open_port(probes, *place)
         except OSError:
-            raise BadRequest(PORT) from None
+            raise BadRequest(PORT, request.refusal) from None
         self._counts[OPENED] += 1
         found = self._open[place] = OpenPort(probes, close)
         return found
@@ -198,7 +268,8 @@ class Ipsla(DatagramProtocol):
     def _watch(self, place: tuple[str, int], found: OpenPort) -> None:
         """Close the port when the time of its last source is over."""
         found.cancel_timer()
-        rest = max(found.probes.askers.values()) - self._context.clock.seconds()
+        until = max(asker.until for asker in found.probes.askers.values())
+        rest = until - self._context.clock.seconds()
         found.timer = self._context.clock.callLater(max(0.0, rest), self._close, place)
 
     def _close(self, place: tuple[str, int]) -> None:

@@ -1,7 +1,8 @@
 """
-The control messages and probes of Cisco's IP SLA, as its devices send them (control version 1).
+The control messages of version 1 of Cisco's IP SLA, and its probes, as its devices send them.
 
-No document describes version 1: RFC 6812 is of version 2. What is here comes from captures of
+No document describes version 1: RFC 6812 is of version 2 (C{ipsla_v2}), and of probes of type 3
+that such a message has opened a port for. What is here of the rest comes from captures of
 devices, two of different makers of captures that agree, and from what the one free responder
 does. Where these disagree:
 
@@ -14,6 +15,11 @@ does. Where these disagree:
     the frame. No capture has them; they are left.
   - IPv6: the responder sends the whole message back. There is no capture of an answer; here it has
     the form of IPv4's.
+  - The sequence number of a probe of type 3: devices that use version 1, and the responder, write
+    16 bits and the same again as the number of the answer. RFC 6812 has 32 bits, and behind them
+    32 that the responder counts by itself.
+  - The digest of a key chain: captures have its place (24 octets) with zeros. No source says how
+    it is made.
 """
 
 from __future__ import annotations
@@ -27,7 +33,6 @@ from socketd.protocols.clock.ntp_time import Instant, wide_timestamp
 #: The port of control messages.
 CONTROL_PORT = 1967
 
-#: The one version of control messages whose layout is known.
 VERSION = 1
 
 #: The size of the header: version, sequence number, length, status (0: accepted).
@@ -67,9 +72,21 @@ _TIMES = struct.Struct("!QQ")
 # Where a probe has its sequence number, and behind it its copy.
 _MILLISECOND_SEQUENCE, _MICROSECOND_SEQUENCE = 12, 52
 
+# Where one of version 2 has the number of its answer.
+_NUMBER = struct.Struct("!I")
+_NUMBER_AT = 56
+
 
 class BadRequest(Exception):
-    """A control message that cannot be served; the text is the reason for the counters."""
+    """
+    A control message that cannot be served; the text is the reason for the counters.
+
+    @ivar answer: what tells the sender; empty: nothing does.
+    """
+
+    def __init__(self, reason: str, answer: bytes = b"") -> None:
+        super().__init__(reason)
+        self.answer = answer
 
 
 @frozen
@@ -79,11 +96,17 @@ class Request:
 
     @ivar duration: for how long, in seconds.
     @ivar answer: what tells the sender that the port is open.
+    @ivar refusal: what tells it that the port is not; empty: nothing does.
+    @ivar version: that of the control message.
+    @ivar source_port: where the probes will come from, if it says so.
     """
 
     port: int
     duration: float
     answer: bytes
+    refusal: bytes = b""
+    version: int = VERSION
+    source_port: int = 0
 
 
 #: Why a control message is not served: it is none of version 1, asks for TCP, or is authenticated.
@@ -107,9 +130,13 @@ def parse_request(message: bytes) -> Request:
     if _is_authenticated(message[size:]):
         raise BadRequest(AUTHENTICATED)
     port, milliseconds = _end(message[:size])
-    duration = min(milliseconds / 1000, MAX_DURATION) or DEFAULT_DURATION
     head = struct.pack("!BBH4x", VERSION, sequence, size)
-    return Request(port, duration, head + message[HEADER:size])
+    return Request(port, duration_of(milliseconds), head + message[HEADER:size])
+
+
+def duration_of(milliseconds: int) -> float:
+    """Convert the duration of a message to seconds, within bounds."""
+    return min(milliseconds / 1000, MAX_DURATION) or DEFAULT_DURATION
 
 
 def _end(message: bytes) -> tuple[int, int]:
@@ -126,18 +153,23 @@ def _is_authenticated(rest: bytes) -> bool:
     return rest.startswith(AUTHENTICATION) and any(rest[len(AUTHENTICATION) :])
 
 
-def answer_probe(probe: bytes, received: Instant, sent: Instant) -> bytes | None:
+def answer_probe(
+    probe: bytes, received: Instant, sent: Instant, number: int | None = None
+) -> bytes | None:
     """
     Answer a probe; C{None} if it is none of a known type.
 
     @param received: when it came.
     @param sent: when the answer leaves; no earlier.
+    @param number: that of the answer, if a message of version 2 has opened the port.
     """
     kind = _TYPE.unpack_from(probe)[0] if len(probe) >= _TYPE.size else None
     if kind == ECHO:
         return probe
     if kind == MILLISECONDS and len(probe) >= _MILLISECOND_SEQUENCE + 4:
         return _milliseconds(probe, received, sent)
+    if kind == MICROSECONDS and number is not None:
+        return _measurement(probe, received, sent, number)
     if kind == MICROSECONDS and len(probe) >= 12 + _TIMES.size:
         return _microseconds(probe, received, sent)
     return None
@@ -160,12 +192,30 @@ def _microseconds(probe: bytes, received: Instant, sent: Instant) -> bytes:
     Write when it came and when the answer leaves into octets 12-27, as NTP has it, and our
     sequence number into 54-55 where the probe has one.
     """
-    found = bytearray(probe)
-    times = wide_timestamp(received) & _MASK, wide_timestamp(max(sent, received)) & _MASK
-    _TIMES.pack_into(found, 12, *times)
+    found = _with_times(probe, received, sent)
     if len(found) < _MICROSECOND_SEQUENCE + 4:
         return bytes(found)
     return _with_sequence(found, _MICROSECOND_SEQUENCE)
+
+
+def _measurement(probe: bytes, received: Instant, sent: Instant, number: int) -> bytes | None:
+    """
+    Write the same times, and the number into octets 56-59 (RFC 6812, section 3.2).
+
+    The time of the answer is zero in what a sender sends: what has one is an answer.
+    """
+    if len(probe) < _NUMBER_AT + _NUMBER.size or any(probe[20:28]):
+        return None
+    found = _with_times(probe, received, sent)
+    _NUMBER.pack_into(found, _NUMBER_AT, number & 0xFFFFFFFF)
+    return bytes(found)
+
+
+def _with_times(probe: bytes, received: Instant, sent: Instant) -> bytearray:
+    found = bytearray(probe)
+    times = wide_timestamp(received) & _MASK, wide_timestamp(max(sent, received)) & _MASK
+    _TIMES.pack_into(found, 12, *times)
+    return found
 
 
 def _with_sequence(found: bytearray, at: int) -> bytes:

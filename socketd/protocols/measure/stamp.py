@@ -17,7 +17,7 @@ from twisted.internet.protocol import DatagramProtocol
 from socketd.common.system_clock import ClockState
 from socketd.protocols.clock.ntp_time import instant
 from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST
-from socketd.protocols.measure.stamp_keys import KEYS, Keys
+from socketd.protocols.measure.keys import KEYS, Keys
 from socketd.protocols.measure.stamp_packet import (
     AUTHENTICATED_LENGTH,
     LIGHT_ANSWER_LENGTH,

@@ -14,13 +14,16 @@ from socketd.common.operator_queue import OperatorQueue
 from socketd.protocols.measure.ipsla import (
     COUNTED,
     MAX_ASKERS,
+    MAX_FLOWS,
     Ipsla,
     IpslaOptions,
     PortRange,
     parse_ports,
 )
+from socketd.protocols.measure.keys import Keys
 from socketd.protocols.spec import ProtocolContext
 from tests.protocols.fakes import PEER, FakeDatagramTransport, complaints
+from tests.protocols.measure import ipsla_wire
 
 HOST = PEER[0]
 
@@ -51,8 +54,10 @@ class Opened:
         self.ports.pop((host, port)).doStop()
 
 
-class IpslaTests(SynchronousTestCase):
-    """Tests for C{ipsla} in memory."""
+class IpslaCase(SynchronousTestCase):
+    """A case for C{ipsla} in memory."""
+
+    keys: Keys | None = None
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -61,7 +66,9 @@ class IpslaTests(SynchronousTestCase):
         self.context = evolve(plain, open_port=self.opened.open_port)
         self.counts = self.context.record.counters.ipsla
         self.transport = FakeDatagramTransport()
-        self.protocol = Ipsla(IpslaOptions(ports=PortRange(50000, 50002)), self.context)
+        self.protocol = Ipsla(
+            IpslaOptions(ports=PortRange(50000, 50002), keys=self.keys), self.context
+        )
         self.protocol.noisy = False
         self.protocol.makeConnection(self.transport)
 
@@ -71,12 +78,18 @@ class IpslaTests(SynchronousTestCase):
         self.protocol.datagramReceived(message, (host, 50300))
         return b"".join(datagram for datagram, _ in self.transport.sent)
 
-    def probe(self, port: int, host: str = HOST, data: bytes = b"\0\1probe") -> list[bytes]:
+    def probe(
+        self, port: int, host: str = HOST, data: bytes = b"\0\1probe", source: int = 60038
+    ) -> list[bytes]:
         """Send a probe to an open port, from another port than the control message."""
         protocol = self.opened.ports["127.0.0.1", port]
         protocol.transport.sent.clear()
-        protocol.datagramReceived(data, (host, 60038))
+        protocol.datagramReceived(data, (host, source))
         return [datagram for datagram, _ in protocol.transport.sent]
+
+
+class IpslaTests(IpslaCase):
+    """Tests for control messages of version 1."""
 
     def test_opens(self) -> None:
         """A port is opened at the address that was asked, before the answer says so."""
@@ -152,6 +165,14 @@ class IpslaTests(SynchronousTestCase):
         self.protocol.doStop()
         self.assertEqual((self.opened.ports, self.clock.getDelayedCalls()), ({}, []))
 
+    def test_control_ports(self) -> None:
+        """The answer of another responder is no question, whatever version it has."""
+        for message in (request(50001), ipsla_wire.request(50001)):
+            for port in (1967, 1167):
+                self.protocol.datagramReceived(message, (HOST, port))
+        self.assertEqual((self.transport.sent, self.opened.ports), ([], {}))
+        self.assertEqual(self.transport.dropped, ["source_port"] * 4)
+
     def test_lost(self) -> None:
         """A port that the system closed is opened again when it is asked for."""
         self.ask(request(50001))
@@ -168,6 +189,66 @@ class IpslaTests(SynchronousTestCase):
         protocol.transport.received_at = 1_764_374_400_250_000_000
         (found,) = self.probe(50001, data=b"\0\2" + bytes(10) + b"\0\x05\0\0")
         self.assertEqual(struct.unpack("!HHIIHH", found), (2, 250, 0, 250, 5, 5))
+
+
+class SecondVersionTests(IpslaCase):
+    """Tests for control messages of version 2."""
+
+    def numbers(self, *source_ports: int) -> list[int]:
+        """Send a measurement from each of these ports; return the numbers of the answers."""
+        found = []
+        for port in source_ports:
+            (answer,) = self.probe(50001, data=ipsla_wire.probe(77), source=port)
+            self.assertEqual(answer[52:56], ipsla_wire.number(77, 4))
+            found.append(int.from_bytes(answer[56:60], "big"))
+        return found
+
+    def test_second_version(self) -> None:
+        """The port is opened; answers are counted by source port, and again with each message."""
+        message = ipsla_wire.request(50001, source_port=60038)
+        self.assertEqual(self.ask(message), message)
+        self.assertEqual(self.numbers(60038, 60038, 60039, 60038), [1, 2, 1, 3])
+        self.ask(message)
+        self.assertEqual(self.numbers(60038, 60039), [1, 2])
+
+    def test_flows(self) -> None:
+        """One source port too many takes the place of the first one."""
+        self.ask(ipsla_wire.request(50001))
+        self.assertEqual(self.numbers(*range(2000, 2001 + MAX_FLOWS)), [1] * (MAX_FLOWS + 1))
+        self.assertEqual(self.numbers(2000 + MAX_FLOWS, 2000), [2, 1])
+
+    def test_both_versions(self) -> None:
+        """Probes are answered by the version of the last control message of their address."""
+        sent = b"\0\3" + bytes(50) + b"\x12\x34" + bytes(6)
+        self.ask(ipsla_wire.request(50001))
+        self.assertEqual(self.probe(50001, data=sent)[0][52:], b"\x12\x34\0\0\0\0\0\1")
+        self.ask(request(50001))
+        self.assertEqual(self.probe(50001, data=sent)[0][52:], b"\x12\x34\x12\x34\0\0\0\0")
+
+    def test_refusal(self) -> None:
+        """A port that is not opened is refused by an answer."""
+        for port in (0, 49999):
+            self.assertEqual(ipsla_wire.statuses(self.ask(ipsla_wire.request(port))), (1, 0, 4))
+        self.opened.refused = True
+        self.assertEqual(ipsla_wire.statuses(self.ask(ipsla_wire.request(50001))), (1, 0, 4))
+        self.assertEqual(self.counts, {"port": 3})
+
+
+class AuthenticatedTests(IpslaCase):
+    """Tests for C{ipsla} with keys."""
+
+    keys = Keys("keys", {ipsla_wire.KEY_ID: ipsla_wire.KEY})
+
+    def test_authenticated(self) -> None:
+        """Only messages with a right digest open a port; all others are counted."""
+        answer = self.ask(ipsla_wire.request(50001, 2))
+        self.assertEqual(answer, ipsla_wire.request(50001, 2))
+        self.assertEqual(len(self.probe(50001)), 1)
+        self.opened.ports.clear()
+        for message in (ipsla_wire.request(50002, 2, b"guess"), ipsla_wire.request(50002)):
+            self.assertEqual(ipsla_wire.statuses(self.ask(message)), (2, 2, 0))
+        self.assertEqual(self.ask(request(50002)), b"")
+        self.assertEqual((self.counts["bad_digest"], self.opened.ports), (3, {}))
 
 
 class OptionTests(SynchronousTestCase):

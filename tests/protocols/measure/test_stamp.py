@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.common.system_clock import ClockState
 from socketd.net.datagram.cmsg import IpHeader
 from socketd.protocols.measure.stamp import parse_dscps
-from socketd.protocols.measure.stamp_keys import Keys
+from socketd.protocols.measure.keys import Keys
 from socketd.protocols.measure.stamp_packet import timestamps
 from socketd.protocols.measure.stamp_sessions import MAX_SESSIONS
 from tests.protocols.fakes import declaration_of

@@ -1,4 +1,7 @@
-"""The keys of C{stamp}: a file with a line for each session."""
+"""
+The keys of C{stamp} and C{ipsla}: a file with a line for each number that packets name them by, an
+SSID or a key ID.
+"""
 
 from __future__ import annotations
 
@@ -13,34 +16,35 @@ from socketd.protocols.text_file import read_text
 from socketd.settings.diagnostics import Mistake, Mistakes
 from socketd.settings.value_types import ValueType, one_file
 
-#: The largest SSID (RFC 8972, section 3); 0 is that of a sender without one.
-MAX_SSID = 0xFFFF
+#: The largest number: an SSID (RFC 8972, section 3; 0 is that of a sender without one) and a key
+#: ID (RFC 6812, section 3.1.1.2.1) have 16 bits.
+MAX_NUMBER = 0xFFFF
 
-#: Stands for every SSID without a line of its own.
+#: Stands for every number without a line of its own.
 ALL = "*"
 
 #: Octets of the longest key: HMAC takes a hash of one that is longer than its block (RFC 2104).
 MAX_KEY = 64
 
-_HOW = "write SSID KEY: 7 correct-horse, 8 hex:00ff.. or * KEY for all others"
+_HOW = "write NUMBER KEY: 7 correct-horse, 8 hex:00ff.. or * KEY for all others"
 _HEX = re.compile(r"hex:((?:[0-9A-Fa-f]{2})+)")
 
 
 @frozen
 class Keys:
     """
-    The keys by SSID.
+    The keys by number.
 
     @ivar path: their file; the text of the option.
     """
 
     path: str
-    _by_ssid: Mapping[int, bytes] = field(repr=False)
+    _by_number: Mapping[int, bytes] = field(repr=False)
     _other: bytes | None = field(default=None, repr=False)
 
-    def of(self, ssid: int) -> bytes | None:
-        """Find the key of a session."""
-        return self._by_ssid.get(ssid, self._other)
+    def of(self, number: int) -> bytes | None:
+        """Find the key of an SSID or key ID."""
+        return self._by_number.get(number, self._other)
 
     def __str__(self) -> str:
         return self.path
@@ -56,37 +60,37 @@ def parse_keys(path: str) -> Keys:
     text = read_text(path, "keys")
     if Path(path).stat().st_mode & stat.S_IROTH:
         raise ValueError("can be read by all users of this machine; run chmod o= on it")
-    by_ssid: dict[str, bytes] = {}
+    by_number: dict[str, bytes] = {}
     mistakes = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for line_number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith(("#", ";")):
             continue
         try:
-            ssid, key = _parse_line(words)
-            if ssid in by_ssid:
+            number, key = _parse_line(words)
+            if number in by_number:
                 raise ValueError("has a key already; remove one of them")
-            by_ssid[ssid] = key
+            by_number[number] = key
         except ValueError as error:
             # Without what it says, which may be a key.
-            mistakes.append(Mistake(number, 1, str(error)))
+            mistakes.append(Mistake(line_number, 1, str(error)))
     if mistakes:
         raise Mistakes(mistakes, path)
-    if not by_ssid:
+    if not by_number:
         raise ValueError(f"has no key; {_HOW}")
-    other = by_ssid.pop(ALL, None)
-    return Keys(path, {int(ssid): key for ssid, key in by_ssid.items()}, other)
+    other = by_number.pop(ALL, None)
+    return Keys(path, {int(number): key for number, key in by_number.items()}, other)
 
 
 def _parse_line(words: list[str]) -> tuple[str, bytes]:
     if len(words) != 2:
-        raise ValueError(f"is not an SSID and a key; {_HOW}")
-    ssid, text = words
-    if ssid != ALL:
-        if re.fullmatch(r"\d{1,5}", ssid, re.ASCII) is None or int(ssid) > MAX_SSID:
-            raise ValueError(f"has no SSID in front; write 0 to {MAX_SSID}, or * for all others")
-        ssid = str(int(ssid))
-    return ssid, parse_key(text)
+        raise ValueError(f"is not a number and a key; {_HOW}")
+    number, text = words
+    if number != ALL:
+        if re.fullmatch(r"\d{1,5}", number, re.ASCII) is None or int(number) > MAX_NUMBER:
+            raise ValueError(f"has no number in front; write 0 to {MAX_NUMBER}, or * for others")
+        number = str(int(number))
+    return number, parse_key(text)
 
 
 def parse_key(text: str) -> bytes:
@@ -100,4 +104,4 @@ def parse_key(text: str) -> bytes:
     return key
 
 
-KEYS = ValueType("file of keys (SSID KEY, one per line)", parse_keys, one_file)
+KEYS = ValueType("file of keys (NUMBER KEY, one per line)", parse_keys, one_file)

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.measure.stamp_keys}."""
+"""Tests for L{socketd.protocols.measure.keys}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.measure.stamp_keys import Keys, parse_keys
+from socketd.protocols.measure.keys import Keys, parse_keys
 from socketd.settings.diagnostics import Mistakes
 
 
@@ -22,7 +22,7 @@ class KeysTests(SynchronousTestCase):
         return parse_keys(os.fspath(path))
 
     def test_keys(self) -> None:
-        """Each SSID has its key, and all others that of the star."""
+        """Each number has its key, and all others that of the star."""
         found = self.parse("# SSID KEY\n\n7 correct-horse\n 8\thex:00fF\n; all others\n* rest\n")
         keys = [found.of(ssid) for ssid in (7, 8, 0, 65535)]
         self.assertEqual(keys, [b"correct-horse", b"\x00\xff", b"rest", b"rest"])
