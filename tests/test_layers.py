@@ -68,10 +68,13 @@ ALLOWED: dict[str, set[str]] = {
 ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor", "web"}
 
 #: Single modules that may be imported although their part may not: how a certificate is read, and
-#: the packets and times that client and server share.
+#: the packets, times and records that client and server share.
 EXCEPTIONS = {
     ("cli.client", "socketd.protocols.measure.stamp_packet"),
     ("cli.clock", "socketd.protocols.clock.ntp_time"),
+    ("cli.clock", "socketd.protocols.clock.nts_fields"),
+    ("cli.clock", "socketd.protocols.clock.nts_keys"),
+    ("cli.clock", "socketd.protocols.clock.nts_records"),
     ("cli.common", "socketd.net.tls.certificates"),
     ("cli.system", "socketd.net.tls.certificates"),
     ("cli.transport", "socketd.net.tls.certificates"),

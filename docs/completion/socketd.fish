@@ -51,7 +51,7 @@ function _shtab_socketd_using
 end
 
 set -g _shtab_socketd_commands run serve check try console status services listeners sources certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping record whoami certificate options unit import
-set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --dscp --epoch --interval --key --listen --output --pause --samples --server-name --size --timeout --wait -c -i -s
+set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --dscp --epoch --interval --key --listen --nts-port --output --pause --samples --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
 complete -c socketd -f
@@ -230,6 +230,8 @@ complete -c socketd -n '_shtab_socketd_using chat' -s v -l verbose -d 'tell on s
 complete -c socketd -n '_shtab_socketd_using chat' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a time -d 'ask a time server: its time, the round trip and the offset of our clock'
 complete -c socketd -n '_shtab_socketd_using time' -s c -l samples -x -d 'how often an NTP server is asked (default 4); the sample with the shortest round trip counts'
+complete -c socketd -n '_shtab_socketd_using time' -l nts -d 'have the NTP server prove its answers (RFC 8915): HOST gives keys over TLS 1.3, verified as the options for TLS say'
+complete -c socketd -n '_shtab_socketd_using time' -l nts-port -x -d 'with --nts: the port that gives keys (default 4460)'
 complete -c socketd -n '_shtab_socketd_using time' -l epoch -xka "auto unix 1900" -d 'what the server counts from: 1970 (unix) or 1900 (RFC 868); by default the one that comes nearest to our own clock'
 complete -c socketd -n '_shtab_socketd_using time' -l timeout -x -d 'fail when there is no answer for so long (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using time' -l json -d 'print a JSON object'

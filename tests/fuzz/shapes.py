@@ -589,6 +589,10 @@ _record_kinds = st.sampled_from([0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 99, 1024])
 _record_bodies = st.sampled_from([b"", b"\0", b"\0\0", b"\0\x0f", b"\0\x1e\0\x0f", b"a.example"])
 _nts_records = st.builds(record, _record_kinds, _record_bodies | st.binary(max_size=9))
 _nts_requests = st.lists(_nts_records | st.sampled_from([USUAL, USUAL[:12], END]), max_size=8)
+#: A response with a cookie, without its end.
+GIVEN = record(1, b"\0\0") + record(4, b"\0\x0f", False) + record(5, bytes(100), False)
+
+_nts_responses = st.lists(_nts_records | st.sampled_from([GIVEN, GIVEN + END, END]), max_size=8)
 _field_kinds = st.sampled_from([0x0104, 0x0204, 0x0304, 0x0404, 0x7777])
 _field_sizes = st.sampled_from([0, 8, 12, 28, 32, 36, 96, 100, 104])
 _nts_fields = st.builds(lambda kind, size: ef(kind, bytes(size)), _field_kinds, _field_sizes)
@@ -615,6 +619,7 @@ SHAPES: dict[str, Bytes] = {
         st.lists(_tlvs, max_size=6),
     ),
     "nts_ke": _nts_requests.map(b"".join),
+    "nts_client": _nts_responses.map(b"".join) | st.lists(_nts_fields, max_size=6).map(b"".join),
     "nts": st.tuples(
         st.integers(0, 255).map(lambda number: bytes([number])),
         st.lists(_nts_fields, max_size=6).map(b"".join),

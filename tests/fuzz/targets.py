@@ -87,7 +87,7 @@ from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, ma
 from tests.fuzz.connections import World
 from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.ipsla import check_ipsla
-from tests.fuzz.nts import check_nts, check_nts_ke
+from tests.fuzz.nts import check_nts, check_nts_client, check_nts_ke
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.fuzz.page import check_page
 from tests.fuzz.rules import check_conversations, check_rules
@@ -699,6 +699,7 @@ _CHECKS: tuple[Check, ...] = (
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
     check_arguments, check_record, check_page, check_stamp, check_nts_ke, check_nts, check_ipsla,
+    check_nts_client,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

@@ -1,7 +1,8 @@
-"""The clients of Network Time Security: chronyd, ntpsec's ntpd, and OpenSSL's own."""
+"""Network Time Security: chronyd, ntpsec's ntpd and OpenSSL as clients, chronyd as a server."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -52,6 +53,14 @@ statsdir {directory}/
 filegen peerstats file peerstats type none enable
 """
 
+#: A server that never touches the clock, which it takes for a good one.
+CHRONYD_SERVER = """
+chronyd -x -d -U -u root
+'port {ntp}' 'bindaddress 127.0.0.1' 'allow 127.0.0.1' 'local stratum 5'
+'ntsport {ke}' 'ntsserverkey {directory}/server.pem' 'ntsservercert {directory}/server.pem'
+'bindcmdaddress {directory}/chronyd.sock' 'cmdport 0' 'pidfile {directory}/chronyd.pid'
+"""
+
 #: What chronyc tells of a server: key id, type, length, ..., NAKs, cookies, their length.
 AUTHDATA = re.compile(
     r"^127\.0\.0\.1 +NTS +(\d+) +(\d+) +(\d+) +\S+ +(\d+) +(\d+) +(\d+) +(\d+)$", re.MULTILINE
@@ -79,9 +88,9 @@ class NtsClientTests(InteropCase):
         return daemon
 
     @contextmanager
-    def chronyd(self) -> Iterator[None]:
-        """Run a client that stays."""
-        name, *rest = shlex.split(CHRONYD.format(**self.places))
+    def chronyd(self, command_line: str = CHRONYD) -> Iterator[None]:
+        """Run a client that stays, or a server."""
+        name, *rest = shlex.split(command_line.format(**self.places))
         command = [*GUARDED, locate(name), *rest]
         arguments: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
         with Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, **arguments) as process:
@@ -158,6 +167,22 @@ class NtsClientTests(InteropCase):
             self.assertRegex(ran.stdout, r"System clock wrong by -?0\.0\d+ seconds")
             ran = self.run_guarded(command)
             self.assertNotIn("System clock wrong", ran.stdout)
+
+    def test_command(self) -> None:
+        """C{socketd time --nts} takes the time of chronyd, if it can verify the certificate."""
+        words = ("time", "ntp:127.0.0.1:{ntp}", "--nts", "--nts-port", "{ke}", "--timeout", "2")
+        command = [word.format(**self.places) for word in words]
+        with self.chronyd(CHRONYD_SERVER):
+            wait_until(lambda: self.run_socketd(*command, "--insecure", "-c", "1").status == 0)
+            ended = self.run_socketd(*command, "--ca", str(self.ca), "--json", "-c", "8")
+            self.assertEqual((ended.status, ended.errors), (0, ""))
+            found = json.loads(ended.output)
+            self.assertEqual((found["authenticated"], found["stratum"]), (True, 5))
+            self.assertEqual(len(found["samples"]), 8)
+            self.assertLess(abs(found["offset_seconds"]), 0.5)
+            ended = self.run_socketd(*command)
+            self.assertEqual((ended.status, ended.output), (1, ""))
+            self.assertIn("authority that is not trusted", ended.errors)
 
     def openssl(self, *options: str, request: bytes = USUAL) -> subprocess.CompletedProcess[bytes]:
         """Speak with C{nts-ke} by OpenSSL's client."""

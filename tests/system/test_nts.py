@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
 
 from OpenSSL import SSL
 
 from tests.protocols.clock.nts_client import END, USUAL, Client, read_records
-from tests.support.certificates import issued
+from tests.support.certificates import authority, issued
 from tests.support.polling import BUSY
-from tests.support.processes import Daemon, SystemCase
+from tests.support.processes import Daemon, Ended, SystemCase
 
 INI = """
 [nts-ke]
@@ -108,3 +109,28 @@ class NtsTests(SystemCase):
             daemon.output.wait_for("reloaded: .*stratum")
             answer = self.ask(daemon, client)
             self.assertEqual((answer[1], len(client.cookies(answer))), (3, 2))
+
+    def time(self, keys: Daemon, ntp: Daemon, *more: str) -> Ended:
+        """Ask a daemon the time by the command, with the keys of a daemon."""
+        port, nts_port = ntp.address("ntp", "udp")[1], keys.address("nts-ke", "tls")[1]
+        words = (f"ntp:localhost:{port}", "--nts", "--nts-port", str(nts_port), *more)
+        return self.run_socketd("time", *words)
+
+    def test_command(self) -> None:
+        """C{socketd time --nts} has proven time, if certificate and cookies are good."""
+        ca = ("--ca", str(self.write("ca.pem", authority().pem())))
+        with self.serve_nts() as daemon:
+            ended = self.time(daemon, daemon, "--json", *ca)
+            self.assertEqual((ended.status, ended.errors), (0, ""))
+            found = json.loads(ended.output)
+            self.assertEqual((found["authenticated"], len(found["samples"])), (True, 4))
+            self.assertEqual(found["nts"]["key_server"].partition(":")[0], "localhost")
+            self.assertIn(" yes, with keys of localhost:", self.time(daemon, daemon, *ca).output)
+            ended = self.time(daemon, daemon)
+            self.assertEqual((ended.status, ended.output), (1, ""))
+            self.assertIn("TLS: the certificate is of an authority that is not", ended.errors)
+            self.keys = self.directory / "others" / "nts.keys"
+            with self.serve_nts() as other:
+                ended = self.time(daemon, other, *ca)
+            self.assertEqual((ended.status, ended.output), (1, ""))
+            self.assertIn("the server refuses: kiss code NTSN", ended.errors)

@@ -19,7 +19,7 @@ from socketd.cli.transport.error_text import no_answer
 from socketd.cli.transport.interface import Receiver
 from socketd.common.errors import CommandError
 
-#: The most requests: servers refuse those who ask more at once (chrony's burst is 8).
+#: The most requests: servers refuse clients that ask more at once (chrony's burst is 8).
 MAX_SAMPLES = 8
 DEFAULT_SAMPLES = 4
 
@@ -55,11 +55,11 @@ class NtpQuery(Receiver):
     def dataReceived(self, data: bytes) -> None:
         took = self._clock.seconds() - self._moment.monotonic
         try:
-            sample = read_sample(data, self._cookie, self._moment.wall, took)
+            sample = self._read(data, took)
         except CommandError as refused:
             self._end(refused)
             return
-        # Otherwise it is a late answer, or a forged one.
+        # Otherwise it is a late answer, or from another machine.
         if sample is not None:
             self._cookie = b""
             self.samples.append(sample)
@@ -72,14 +72,30 @@ class NtpQuery(Receiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end(reason.value)
 
+    def _request(self) -> bytes:
+        return encode_request(self._cookie)
+
+    def _read(self, reply: bytes, took: float) -> Sample | None:
+        """Interpret a reply that took so many seconds, as L{read_sample} does."""
+        return read_sample(reply, self._cookie, self._moment.wall, took)
+
+    def _why_overdue(self) -> CommandError:
+        return no_answer(self._timeout)
+
     def _send(self) -> None:
         self.sent += 1
         self._cookie = secrets.token_bytes(_COOKIE_BYTES)
+        request = self._request()
         self._timer = None
         if self._timeout:
-            self._timer = self._clock.callLater(self._timeout, self._end, no_answer(self._timeout))
+            self._wait(self._timeout)
         self._moment = Timestamp(self._wall_clock(), self._clock.seconds())
-        self.transport.write(encode_request(self._cookie))
+        self.transport.write(request)
+
+    def _wait(self, seconds: float) -> None:
+        """Give the request up after so many seconds."""
+        self._stop()
+        self._timer = self._clock.callLater(seconds, lambda: self._end(self._why_overdue()))
 
     def _end(self, error: BaseException | None = None) -> None:
         """End with the samples so far; with an error if there are none."""

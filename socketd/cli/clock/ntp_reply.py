@@ -25,6 +25,14 @@ _UNSYNCHRONISED = 16
 _PACKET = struct.Struct("!BBbbII4sQ8sQQ")
 _SECOND = 10**9
 
+#: What kiss codes mean (RFC 5905, section 7.4; RFC 8915, section 5.7).
+_KISSES = {
+    "DENY": "it does not serve us",
+    "RSTR": "it does not serve us",
+    "RATE": "it is asked too often",
+    "NTSN": "it does not know the keys of our cookie",
+}
+
 LEAPS = ("none", "a second is added today", "a second is left out today", "not synchronised")
 
 
@@ -53,6 +61,26 @@ class Sample:
         return (self.root_delay + self.delay) / 2 + self.root_dispersion
 
 
+@frozen
+class NtsProof:
+    """
+    Who proved the samples (RFC 8915).
+
+    @ivar key_server: where the keys are from.
+    @ivar server: which server has answered.
+    @ivar is_verified: whether the certificate of the key server was.
+    """
+
+    key_server: str
+    server: str
+    is_verified: bool
+
+    def __str__(self) -> str:
+        if self.is_verified:
+            return f"yes, with keys of {self.key_server}"
+        return f"no: the certificate of {self.key_server} was not verified"
+
+
 def encode_request(cookie: bytes) -> bytes:
     """Write a request; eight random bytes in place of our time tell nothing of our clock."""
     return bytes([_FIRST]) + bytes(LENGTH - 1 - len(cookie)) + cookie
@@ -75,7 +103,9 @@ def read_sample(reply: bytes, cookie: bytes, sent: float, took: float) -> Sample
     if head & 7 != _SERVER or origin != cookie:
         return None
     if stratum == 0 and head >> 6 == 3 and any(refid):
-        raise CommandError(f"the server refuses: kiss code {_name(refid)}")
+        name = _name(refid)
+        meaning = f" ({_KISSES[name]})" if name in _KISSES else ""
+        raise CommandError(f"the server refuses: kiss code {name}{meaning}")
     if head >> 6 == 3 or not 0 < stratum < _UNSYNCHRONISED or not (arrived and left):
         raise CommandError("the server's clock is not synchronised")
     began, ended = instant(sent), instant(sent + took)
@@ -109,7 +139,9 @@ def jitter_of(samples: Sequence[Sample]) -> float:
     return sqrt(squares / max(1, len(samples) - 1))
 
 
-def render_table(samples: Sequence[Sample], sent: int, now: float) -> str:
+def render_table(
+    samples: Sequence[Sample], sent: int, now: float, proof: NtsProof | None = None
+) -> str:
     """Render the samples as the lines of a table; C{now} is our time."""
     best = best_of(samples)
     rows = [
@@ -122,10 +154,14 @@ def render_table(samples: Sequence[Sample], sent: int, now: float) -> str:
         ("reference", best.reference),
         ("samples", f"{len(samples)} of {sent}"),
     ]
+    if proof is not None:
+        rows += [("server", proof.server), ("authenticated", str(proof))]
     return table.render(("local time", local_time(now + best.offset)), rows)
 
 
-def render_json(samples: Sequence[Sample], sent: int, now: float) -> str:
+def render_json(
+    samples: Sequence[Sample], sent: int, now: float, proof: NtsProof | None = None
+) -> str:
     """Render the samples as a line of JSON; C{now} is our time."""
     best = best_of(samples)
     shown = {
@@ -140,6 +176,8 @@ def render_json(samples: Sequence[Sample], sent: int, now: float) -> str:
         "root_dispersion_ms": round(best.root_dispersion * 1000, 6),
         "root_distance_ms": round(best.root_distance * 1000, 6),
         "reference": best.reference,
+        "authenticated": proof is not None and proof.is_verified,
+        "nts": proof and {"key_server": proof.key_server, "server": proof.server},
         "requests": sent,
         "samples": [
             {"offset_seconds": round(one.offset, 9), "delay_ms": round(one.delay * 1000, 6)}

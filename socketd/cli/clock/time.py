@@ -5,33 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from twisted.internet.defer import TimeoutError
+from attrs import evolve
 from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
 
 from socketd.cli.client.runner import run_client
 from socketd.cli.clock import ntp_reply
-from socketd.cli.clock.ntp_query import DEFAULT_SAMPLES, MAX_SAMPLES, query_ntp
+from socketd.cli.clock.ntp_query import DEFAULT_SAMPLES, MAX_SAMPLES, NtpQuery, query_ntp
+from socketd.cli.clock.ntp_reply import NtsProof
+from socketd.cli.clock.time_query import query
 from socketd.cli.clock.time_reply import (
     AUTO,
     EPOCH_NAMES,
     EPOCHS,
-    REPLY_BYTES,
     RESOLUTION,
     DaytimeMeasurement,
     Measurement,
-    TimeReply,
-    Timestamp,
     local_time,
     nearest_epoch,
     read_daytime,
     read_reply,
 )
-from socketd.cli.common.address import Address, parse
+from socketd.cli.common.address import MAX_PORT, Address, parse
 from socketd.cli.common.arguments import (
     ADDRESS_HELP,
     add_timeout,
@@ -39,23 +35,19 @@ from socketd.cli.common.arguments import (
     whole_number,
 )
 from socketd.cli.common.output import emit, note
-from socketd.cli.transport.connect import connect, load_tls
-from socketd.cli.transport.error_text import explain, no_answer
-from socketd.cli.transport.interface import Receiver
+from socketd.cli.transport.connect import load_tls
+from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.tls_options import add_tls, tls_options
 from socketd.common import table
 from socketd.common.errors import USAGE, CommandError
 
-if TYPE_CHECKING:
-    from socketd.cli.transport.tls import ClientTls
-
 NAME = "time"
 HELP = "ask a time server: its time, the round trip and the offset of our clock"
 
-#: Maximum bytes to read of a stream that is not a time reply, before it is reported by its length.
-MAX_REPLY = 64 * 1024
-
 NTP_PORT = 123
+
+#: Where keys for NTS are given (RFC 8915, section 7.1).
+NTS_PORT = 4460
 
 #: What stands before the host of an NTP server.
 NTP_PREFIX = "ntp:"
@@ -73,6 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " shortest round trip counts",
     )  # fmt: skip
     parser.add_argument(
+        "--nts", action="store_true",
+        help="have the NTP server prove its answers (RFC 8915): HOST gives keys over TLS 1.3,"
+        " verified as the options for TLS say",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nts-port", metavar="PORT", type=whole_number(MAX_PORT),
+        help=f"with --nts: the port that gives keys (default {NTS_PORT})",
+    )  # fmt: skip
+    parser.add_argument(
         "--epoch", choices=[AUTO, *EPOCHS], default=AUTO,
         help="what the server counts from: 1970 (unix) or 1900 (RFC 868); by default the one "
         "that comes nearest to our own clock",
@@ -85,11 +86,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Query the server, print the result, and return the exit status."""
     is_ntp = arguments.address.text.startswith(NTP_PREFIX)
-    if is_ntp and (tls_options(arguments) or arguments.epoch != AUTO):
-        raise CommandError("NTP has neither TLS nor another epoch", USAGE)
-    if arguments.samples and not is_ntp:
-        raise CommandError("only an NTP server is asked several times: ntp:HOST", USAGE)
+    _check_arguments(arguments, is_ntp)
+    if arguments.nts:
+        return _run_nts(arguments)
     return _run_ntp(arguments) if is_ntp else _run_time(arguments)
+
+
+def _check_arguments(arguments: argparse.Namespace, is_ntp: bool) -> None:
+    """Refuse options that have no meaning for the server."""
+    if is_ntp and arguments.epoch != AUTO:
+        raise CommandError("NTP has no other epoch: leave out --epoch", USAGE)
+    if not is_ntp and (arguments.samples or arguments.nts or arguments.nts_port):
+        raise CommandError("--samples, --nts and --nts-port go with ntp:HOST", USAGE)
+    if arguments.nts_port and not arguments.nts:
+        raise CommandError("--nts-port needs --nts", USAGE)
+    if arguments.nts and (arguments.tls or arguments.alpn):
+        raise CommandError("--nts chooses TLS and its protocol: leave out --tls, --alpn", USAGE)
+    if is_ntp and not arguments.nts and _names_tls(arguments):
+        raise CommandError("plain NTP has no TLS: add --nts for that of NTS", USAGE)
+
+
+def _names_tls(arguments: argparse.Namespace) -> bool:
+    try:
+        return tls_options(arguments) is not None
+    except CommandError:
+        return True
 
 
 def _run_time(arguments: argparse.Namespace) -> int:
@@ -148,10 +169,37 @@ def _run_ntp(arguments: argparse.Namespace) -> int:
     async def client(reactor: Any) -> None:
         samples = arguments.samples or DEFAULT_SAMPLES
         found = await query_ntp(reactor, arguments.address, samples, arguments.timeout)
-        render = ntp_reply.render_json if arguments.json else ntp_reply.render_table
-        emit(render(found.samples, found.sent, time.time()))
+        _print(arguments, found)
 
     return run_client(arguments.address, client)
+
+
+def _run_nts(arguments: argparse.Namespace) -> int:
+    """Get keys for an NTP server and ask it, print what it says, and return the exit status."""
+    # Lazy: they import cryptography, which takes 0.1 s.
+    from socketd.cli.clock.nts_query import NtsPlan, query_nts
+    from socketd.cli.transport.tls import load
+    from socketd.protocols.clock.nts_records import ALPN
+
+    ntp: Address = arguments.address
+    address = Address(ntp.text, "tls", ntp.host, arguments.nts_port or NTS_PORT)
+    given = vars(arguments) | {"address": address, "alpn": [ALPN.encode()]}
+    options = tls_options(argparse.Namespace(**given))
+    assert options is not None
+    tls = load(evolve(options, is_newest=True))
+    count = arguments.samples or DEFAULT_SAMPLES
+    plan = NtsPlan(address, tls, ntp.port, count, arguments.timeout)
+
+    async def client(reactor: Any) -> None:
+        found, server = await query_nts(reactor, plan)
+        _print(arguments, found, NtsProof(address.place, server.place, options.is_verified))
+
+    return run_client(ntp, client)
+
+
+def _print(arguments: argparse.Namespace, found: NtpQuery, proof: NtsProof | None = None) -> None:
+    render = ntp_reply.render_json if arguments.json else ntp_reply.render_table
+    emit(render(found.samples, found.sent, time.time(), proof))
 
 
 def _hint(address: Address) -> str:
@@ -223,71 +271,3 @@ def _figures(measured: Measurement | DaytimeMeasurement) -> dict[str, float]:
         "offset_seconds": round(measured.offset, 6),
         "resolution_seconds": RESOLUTION,
     }
-
-
-async def query(
-    reactor: Any,
-    address: Address,
-    timeout: float,
-    wall_clock: Callable[[], float] = time.time,
-    tls: ClientTls | None = None,
-) -> TimeReply:
-    """
-    Query a time server; a timeout of 0 is no limit.
-
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
-    request = TimeRequest(lambda: Timestamp(wall_clock(), reactor.seconds()))
-    await connect(reactor, address, request, timeout, tls)
-    if timeout:
-        request.done.addTimeout(timeout, reactor)
-    try:
-        await request.done
-    except TimeoutError:
-        # The data of a stream counts as a reply even without EOF.
-        if not request.data:
-            raise no_answer(timeout) from None
-    return TimeReply(request.data, request.sent, request.received or request.now())
-
-
-class TimeRequest(Receiver):
-    """
-    Sends an empty datagram, and receives the reply; a stream server replies without a request,
-    until EOF.
-
-    @ivar sent: when the request was sent. Over a stream this is the end of the handshake, whose
-        last packet triggers the reply.
-    """
-
-    sent: Timestamp
-
-    def __init__(self, now: Callable[[], Timestamp]) -> None:
-        super().__init__()
-        self.now = now
-        self.data = b""
-        self.received: Timestamp | None = None
-
-    def connectionMade(self) -> None:
-        self.sent = self.now()
-        if self.transport.is_datagram:
-            self.transport.write(b"")
-
-    def dataReceived(self, data: bytes) -> None:
-        self.data += data
-        if self.received is None and (self.transport.is_datagram or len(self.data) >= REPLY_BYTES):
-            self.received = self.now()
-        if self.transport.is_datagram or len(self.data) > MAX_REPLY:
-            self.transport.abortConnection()
-            self._complete()
-
-    def readConnectionLost(self) -> None:
-        super().readConnectionLost()
-        self._complete()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.done.called:
-            super().connectionLost(reason)
-
-    def _complete(self) -> None:
-        if not self.done.called:
-            self.done.callback(None)

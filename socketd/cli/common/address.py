@@ -8,6 +8,8 @@ import re
 
 from attrs import frozen
 
+from socketd.common.host_names import bracketed
+
 HOST_SCHEMES = ("tcp", "tcp6", "tls", "tls6", "udp", "udp6")
 PATH_SCHEMES = ("unix", "unixgram")
 DATAGRAM_SCHEMES = ("udp", "udp6", "unixgram")
@@ -50,6 +52,11 @@ class Address:
     def is_tls(self) -> bool:
         """Whether the transport is TLS."""
         return self.scheme in TLS_SCHEMES
+
+    @property
+    def place(self) -> str:
+        """Host and port, for L{HOST_SCHEMES}."""
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 def parse(text: str) -> Address:

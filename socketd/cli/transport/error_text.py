@@ -38,7 +38,8 @@ ALERTS = {
     "certificate expired": "our certificate expired",
     "unsupported certificate": "our certificate is not for clients",
     "certificate unknown": "it does not take our certificate",
-    "no application protocol": "it speaks none of the protocols of --alpn",
+    "no application protocol": "it speaks none of the protocols that we offer (--alpn)",
+    "protocol version": "it has no version of TLS that we take",
     "handshake failure": "handshake failure (no common cipher, or no certificate of ours)",
     "unrecognized name": "it is no server of that name",
 }

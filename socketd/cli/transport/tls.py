@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
+    TLSVersion,
     platformTrust,
     trustRootFromCertificates,
 )
@@ -76,7 +77,10 @@ def load(options: ClientTlsOptions) -> ClientTls:
     if not options.is_verified:
         note(INSECURE)
     contexts = CertificateOptions(
-        trustRoot=trust, acceptableProtocols=list(options.protocols) or None, **own
+        trustRoot=trust,
+        acceptableProtocols=list(options.protocols) or None,
+        raiseMinimumTo=TLSVersion.TLSv1_3 if options.is_newest else None,
+        **own,
     )
     with _naming(options.certificate):
         contexts.getContext()

@@ -33,6 +33,7 @@ class ClientTlsOptions:
         the server is not verified.
     @ivar authorities: a file of trusted CA certificates; empty for the system's.
     @ivar protocols: the ALPN protocols to offer, in order of preference.
+    @ivar is_newest: whether TLS 1.3 is the only version.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ClientTlsOptions:
     protocols: tuple[bytes, ...] = ()
     is_verified: bool = True
     is_verbose: bool = False
+    is_newest: bool = False
 
 
 def add_tls(parser: argparse.ArgumentParser) -> None:

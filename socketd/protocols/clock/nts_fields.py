@@ -69,6 +69,15 @@ class Request(NamedTuple):
     placeholders: int
 
 
+class Answer(NamedTuple):
+    """The fields of an answer that NTS protects, as those of L{Request}."""
+
+    identifier: bytes
+    nonce: bytes
+    sealed: bytes
+    associated: bytes
+
+
 def fields_of(data: bytes, start: int, shortest: int = MIN_FIELD) -> Iterator[Field]:
     """
     Take extension fields apart; what follows the authenticator is not looked at, since nothing
@@ -114,18 +123,39 @@ def read_request(packet: bytes, start: int) -> Request | bytes:
         raise FieldError
     if len(identifiers[0].body) < MIN_IDENTIFIER:
         raise FieldError
-    nonce, sealed = _take_authenticator(authenticators[0].body)
+    nonce, sealed, room = _take_authenticator(authenticators[0].body)
+    if room < NONCE_ROOM:
+        raise FieldError
     size = len(cookies[0].body)
     asked = sum(len(field.body) == size for field in placeholders)
     associated = packet[: authenticators[0].at]
     return Request(identifiers[0].body, cookies[0].body, nonce, sealed, associated, asked)
 
 
-def _take_authenticator(body: bytes) -> tuple[bytes, bytes]:
+def read_answer(packet: bytes, start: int) -> Answer | bytes:
     """
-    Read nonce and ciphertext.
+    Find the fields of NTS in an answer.
 
-    @raise FieldError: if they do not fit, or leave no room for a nonce of ours.
+    @param start: the length of the header.
+    @return: the answer; if it has no authenticator, its unique identifier.
+    @raise FieldError: if they break a rule of section 5.7.
+    """
+    found = list(fields_of(packet, start))
+    identifiers = [field.body for field in found if field.type == Type.IDENTIFIER]
+    if len(identifiers) != 1:
+        raise FieldError
+    last = found[-1]
+    if last.type != Type.AUTHENTICATOR:
+        return identifiers[0]
+    nonce, sealed, _ = _take_authenticator(last.body)
+    return Answer(identifiers[0], nonce, sealed, packet[: last.at])
+
+
+def _take_authenticator(body: bytes) -> tuple[bytes, bytes, int]:
+    """
+    Read nonce, ciphertext, and how many bytes there are for another nonce.
+
+    @raise FieldError: if they do not fit.
     """
     if len(body) < _HEADER.size:
         raise FieldError
@@ -134,9 +164,8 @@ def _take_authenticator(body: bytes) -> tuple[bytes, bytes]:
     end = begin + _padded(sealed)
     if not nonce or end > len(body):
         raise FieldError
-    if _padded(nonce) + len(body) - end < NONCE_ROOM:
-        raise FieldError
-    return body[_HEADER.size : _HEADER.size + nonce], body[begin : begin + sealed]
+    room = _padded(nonce) + len(body) - end
+    return body[_HEADER.size : _HEADER.size + nonce], body[begin : begin + sealed], room
 
 
 def field(kind: Type, body: bytes) -> bytes:

@@ -15,31 +15,27 @@ from zope.interface import implementer
 
 from socketd.common.host_names import is_host_name
 from socketd.protocols.clock.nts_key_file import key_file
-from socketd.protocols.clock.nts_keys import KEY
 from socketd.protocols.clock.nts_records import (
-    AES_SIV_CMAC_256,
+    ALPN,
     COOKIES,
     ESTABLISHED,
     NO_ALPN,
     NOTHING_IN_COMMON,
-    NTPV4,
     REASONS,
     TIMED_OUT,
     Agreement,
     Code,
-    RequestError,
-    RequestReader,
+    RecordError,
+    RecordReader,
     agree,
     error_response,
     response,
+    session_keys,
 )
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import Listener
 from socketd.settings.options import option
 from socketd.settings.value_types import NUMBER, ValueType, parse_path, within
-
-#: The application protocol (section 4).
-ALPN = "ntske/1"
 
 #: The time for a request (seconds): it is sent with the end of the handshake, so that is a round
 #: trip and two retransmissions.
@@ -49,17 +45,8 @@ REQUEST_TIMEOUT = 2.0
 #: handshake costs a signature.
 MAX_CONNECTIONS = 100
 
-#: The label of the exporter, and the roles at the end of its context (section 4.3).
-LABEL = b"EXPORTER-network-time-security"
-TO_SERVER, TO_CLIENT = 0, 1
-
 #: Where the keys are by default.
 KEY_FILE = "{state}/nts.keys"
-
-
-def exporter_context(role: int) -> bytes:
-    """Return the context for one of the two keys (section 5.1)."""
-    return NTPV4.to_bytes(2) + AES_SIV_CMAC_256.to_bytes(2) + role.to_bytes(1)
 
 
 def parse_server(text: str) -> str:
@@ -113,7 +100,7 @@ class NtsKe(Protocol):
     def __init__(self, options: NtsKeOptions, context: ProtocolContext) -> None:
         self._options = options
         self._context = context
-        self._reader: RequestReader | None = None
+        self._reader: RecordReader | None = None
         self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -121,7 +108,7 @@ class NtsKe(Protocol):
             # Section 4 has no answer for a client that does not speak the protocol.
             self._finish(NO_ALPN, b"")
             return
-        self._reader = RequestReader()
+        self._reader = RecordReader()
         overdue = TIMED_OUT, error_response(Code.BAD_REQUEST)
         self._deadline = self._context.clock.callLater(REQUEST_TIMEOUT, self._finish, *overdue)
 
@@ -131,7 +118,7 @@ class NtsKe(Protocol):
         try:
             records = self._reader.feed(data)
             agreement = None if records is None else agree(records)
-        except RequestError as problem:
+        except RecordError as problem:
             self._refuse(problem.code)
         else:
             if agreement is not None:
@@ -152,17 +139,12 @@ class NtsKe(Protocol):
         if not agreement.aead:
             self._finish(NOTHING_IN_COMMON, response(agreement, ()))
             return
-        to_server, to_client = map(self._export, (TO_SERVER, TO_CLIENT))
+        to_server, to_client = session_keys(self.transport.export_keying_material)
         ring = key_file(self._options.keys, self._context).ring
         cookies = [ring.seal(to_server, to_client) for _ in range(COOKIES)]
         options = self._options
         answer = response(agreement, cookies, options.ntp_server, options.ntp_port)
         self._finish(ESTABLISHED, answer)
-
-    def _export(self, role: int) -> bytes:
-        context = exporter_context(role)
-        exported: bytes = self.transport.export_keying_material(LABEL, KEY, context)
-        return exported
 
     def _refuse(self, code: Code) -> None:
         self._finish(REASONS[code], error_response(code))

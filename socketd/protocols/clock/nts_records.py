@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 
 from attrs import define, field, frozen
 
-#: The longest request (bytes). Servers take at least 1024 (section 4); clients with many
-#: algorithms send a few hundred.
-MAX_REQUEST = 16 * 1024
+from socketd.protocols.clock.nts_keys import KEY
+
+#: The application protocol (section 4).
+ALPN = "ntske/1"
+
+#: The longest request or response (bytes). Servers take at least 1024 (section 4); clients with
+#: many algorithms send a few hundred, and eight cookies are hardly longer than 1024.
+MAX_MESSAGE = 16 * 1024
 
 #: The next protocol: NTPv4 (section 7.7).
 NTPV4 = 0
@@ -21,6 +26,7 @@ AES_SIV_CMAC_256 = 15
 #: Cookies of one response: as many as a client keeps (section 4.1.6).
 COOKIES = 8
 
+_LABEL = b"EXPORTER-network-time-security"
 _CRITICAL = 0x8000
 _HEADER = struct.Struct("!HH")
 
@@ -60,8 +66,8 @@ RESULTS = (ESTABLISHED, NOTHING_IN_COMMON, *REASONS.values(), TIMED_OUT, NO_ALPN
 
 
 @define(eq=False)
-class RequestError(Exception):
-    """A request that is answered with an error."""
+class RecordError(Exception):
+    """Records that break a rule; the code is that of the answer to such a request."""
 
     code: Code
 
@@ -83,16 +89,16 @@ class Record:
         """
         Read the body as a list of 16-bit numbers.
 
-        @raise RequestError: if it is empty, or ends within a number.
+        @raise RecordError: if it is empty, or ends within a number.
         """
         if not self.body or len(self.body) % 2:
-            raise RequestError(Code.BAD_REQUEST)
+            raise RecordError(Code.BAD_REQUEST)
         return struct.unpack(f"!{len(self.body) // 2}H", self.body)
 
 
 @define(eq=False)
-class RequestReader:
-    """Takes the records of a request from a stream; each byte is looked at once."""
+class RecordReader:
+    """Takes the records of a message from a stream; each byte is looked at once."""
 
     _records: list[Record] = field(factory=list, init=False)
     _buffer: bytearray = field(factory=bytearray, init=False)
@@ -103,7 +109,7 @@ class RequestReader:
         Take more bytes.
 
         @return: all records, End of Message left out, once that one is there.
-        @raise RequestError: if something stands behind it, or the request is too long.
+        @raise RecordError: if something stands behind it, or the message is too long.
         """
         self._buffer += data
         while len(self._buffer) - self._at >= _HEADER.size:
@@ -117,13 +123,13 @@ class RequestReader:
             if record.type == Type.END:
                 return self._ended(record)
             self._records.append(record)
-        if len(self._buffer) > MAX_REQUEST:
-            raise RequestError(Code.BAD_REQUEST)
+        if len(self._buffer) > MAX_MESSAGE:
+            raise RecordError(Code.BAD_REQUEST)
         return None
 
     def _ended(self, record: Record) -> list[Record]:
         if record.body or not record.critical or self._at < len(self._buffer):
-            raise RequestError(Code.BAD_REQUEST)
+            raise RecordError(Code.BAD_REQUEST)
         return self._records
 
 
@@ -144,19 +150,19 @@ def agree(records: Iterable[Record]) -> Agreement:
     """
     Check a request and choose (sections 4.1.2 to 4.1.8).
 
-    @raise RequestError: if it breaks a rule.
+    @raise RecordError: if it breaks a rule.
     """
     found: dict[int, list[Record]] = {}
     for record in records:
         _check_type(record)
         found.setdefault(record.type, []).append(record)
     if any(len(found.get(kind, ())) > 1 for kind in (*_ONCE, Type.SERVER, Type.PORT)):
-        raise RequestError(Code.BAD_REQUEST)
+        raise RecordError(Code.BAD_REQUEST)
     protocols = _listed(found.get(Type.NEXT_PROTOCOL, ()))
     algorithms = _listed(found.get(Type.AEAD, ()))
     ntp = NTPV4 in protocols
     if not protocols or (ntp and not algorithms):
-        raise RequestError(Code.BAD_REQUEST)
+        raise RecordError(Code.BAD_REQUEST)
     return Agreement(ntp, ntp and AES_SIV_CMAC_256 in algorithms)
 
 
@@ -166,11 +172,11 @@ _FROM_SERVERS = (Type.ERROR, Type.WARNING, Type.COOKIE)
 
 def _check_type(record: Record) -> None:
     if record.type in _FROM_SERVERS:
-        raise RequestError(Code.BAD_REQUEST)
+        raise RecordError(Code.BAD_REQUEST)
     if record.type == Type.NEXT_PROTOCOL and not record.critical:
-        raise RequestError(Code.BAD_REQUEST)
+        raise RecordError(Code.BAD_REQUEST)
     if record.critical and record.type not in Type._value2member_map_:
-        raise RequestError(Code.UNRECOGNIZED_CRITICAL)
+        raise RecordError(Code.UNRECOGNIZED_CRITICAL)
 
 
 def _listed(records: Sequence[Record]) -> tuple[int, ...]:
@@ -198,13 +204,24 @@ def response(
         if port:
             records.append(Record(Type.PORT, True, struct.pack("!H", port)))
         records += (Record(Type.COOKIE, False, cookie) for cookie in cookies)
-    return _message(records)
+    return message(records)
 
 
 def error_response(code: Code) -> bytes:
     """Encode an error."""
-    return _message([Record(Type.ERROR, True, struct.pack("!H", code))])
+    return message([Record(Type.ERROR, True, struct.pack("!H", code))])
 
 
-def _message(records: list[Record]) -> bytes:
+def message(records: Iterable[Record]) -> bytes:
+    """Encode records, and the end."""
     return b"".join(one.encode() for one in [*records, Record(Type.END, True, b"")])
+
+
+def session_keys(export: Callable[[bytes, int, bytes], bytes]) -> tuple[bytes, bytes]:
+    """
+    Derive the keys from the client and to it (sections 4.3 and 5.1).
+
+    @param export: exports keying material of a TLS session, by label, length and context.
+    """
+    begin = NTPV4.to_bytes(2) + AES_SIV_CMAC_256.to_bytes(2)
+    return export(_LABEL, KEY, begin + b"\0"), export(_LABEL, KEY, begin + b"\1")

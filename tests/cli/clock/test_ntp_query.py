@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.clock.ntp_query import PAUSE, NtpQuery
 from socketd.cli.clock.ntp_reply import (
+    NtsProof,
     Sample,
     best_of,
     encode_request,
@@ -25,28 +25,12 @@ from socketd.cli.clock.ntp_reply import (
 )
 from socketd.cli.clock.time import parse_address
 from socketd.common.errors import CommandError
-from socketd.protocols.clock.ntp_time import SECONDS_1900_TO_1970
+from tests.cli.clock.ntp_server import packet
 from tests.support.client_fakes import CommandTestCase, MemoryTransport
 
 #: 2036-02-07 06:28:16 UTC, when the time of NTP begins again at 0.
 WRAP = 2_085_978_496
 COOKIE = b"12345678"
-
-
-def packet(
-    cookie: bytes,
-    arrived: float,
-    left: float,
-    leap: int = 0,
-    stratum: int = 2,
-    refid: bytes = b"\xc0\0\2\1",
-    mode: int = 4,
-) -> bytes:
-    """Write a reply as a server does; times in seconds since 1970."""
-    times = [int((one + SECONDS_1900_TO_1970) * 2**32) % 2**64 for one in (arrived, left)]
-    first = leap << 6 | 4 << 3 | mode
-    head = struct.pack("!BBbbII4s", first, stratum, 6, -20, 0x8000, 0x4000, refid)
-    return head + bytes(8) + cookie + struct.pack("!QQ", *times)
 
 
 class SampleTests(SynchronousTestCase):
@@ -123,6 +107,21 @@ class RenderTests(SynchronousTestCase):
             (0.25, 100.0, 1_800_000_000.25),
         )
         self.assertEqual((found["requests"], len(found["samples"])), (4, 2))
+        self.assertEqual((found["authenticated"], found["nts"]), (False, None))
+
+    def test_proof(self) -> None:
+        """NTS is told, and is no proof where the certificate was not verified."""
+        for is_verified, row in (
+            (True, "yes, with keys of a.example:4460"),
+            (False, "no: the certificate of a.example:4460 was not verified"),
+        ):
+            proof = NtsProof("a.example:4460", "192.0.2.1:123", is_verified)
+            lines = render_table(self.samples, 4, 1_800_000_000, proof).splitlines()
+            self.assertEqual(lines[-1], f"authenticated  {row}")
+            found = json.loads(render_json(self.samples, 4, 1_800_000_000, proof))
+            self.assertIs(found["authenticated"], is_verified)
+            expected = {"key_server": "a.example:4460", "server": "192.0.2.1:123"}
+            self.assertEqual(found["nts"], expected)
 
 
 class QueryTests(SynchronousTestCase):

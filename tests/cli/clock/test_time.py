@@ -14,7 +14,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.clock.time import MAX_REPLY, query, render_json, render_table
+from socketd.cli.clock.time import render_json, render_table
+from socketd.cli.clock.time_query import MAX_REPLY, query
 from socketd.cli.clock.time_reply import ERA, Measurement, TimeReply, Timestamp
 from socketd.cli.common.address import parse
 from socketd.common.errors import CommandError
@@ -189,7 +190,12 @@ class CommandTests(CommandTestCase):
 
     async def test_options_of_others(self) -> None:
         """An option that has no meaning for a server is refused, and not ignored."""
-        for arguments in (("ntp:a", "--epoch", "unix"), ("ntp:a", "--tls"), ("a:37", "-c", "3")):
+        ntp, nts = ("ntp:a",), ("ntp:a", "--nts")
+        for arguments in (
+            (*ntp, "--epoch", "unix"), (*ntp, "--tls"), (*ntp, "--ca", "f"), ("a:37", "-c", "3"),
+            (*ntp, "--nts-port", "1"), ("a:37", "--nts"), (*nts, "--tls"), (*nts, "--alpn", "x"),
+            (*nts, "--insecure", "--ca", "f"),
+        ):  # fmt: skip
             out, err, status = await self.command("time", *arguments)
             self.assertEqual((out, err.count(b"\n"), status), (b"", 1, 2), err)
 

@@ -41,8 +41,9 @@ TLS_REASONS = {
         "the peer refused: it wants a certificate of ours (--cert)",
     "ssl/tls alert bad certificate": "the peer refused: our certificate is bad or missing",
     "tlsv1 alert no application protocol":
-        "the peer refused: it speaks none of the protocols of --alpn",
-    "tlsv1 alert protocol version": "the peer refused: protocol version",
+        "the peer refused: it speaks none of the protocols that we offer (--alpn)",
+    "tlsv1 alert protocol version": "the peer refused: it has no version of TLS that we take",
+    "tlsv1 alert internal error": "the peer refused: internal error",
     "tlsv1 unrecognized name": "the peer refused: it is no server of that name",
 }
 

@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.clock.nts_records import (
     COOKIES,
-    MAX_REQUEST,
+    MAX_MESSAGE,
     Agreement,
     Code,
-    RequestError,
-    RequestReader,
+    RecordError,
+    RecordReader,
     agree,
     error_response,
     response,
@@ -58,13 +58,13 @@ RULES: tuple[tuple[str, bytes, Agreement | Code], ...] = (
 
 def outcome(pieces: Iterable[bytes]) -> Agreement | Code | None:
     """Feed a request; C{None} if it has no end yet."""
-    reader = RequestReader()
+    reader = RecordReader()
     try:
         for piece in pieces:
             records = reader.feed(piece)
             if records is not None:
                 return agree(records)
-    except RequestError as problem:
+    except RecordError as problem:
         return problem.code
     return None
 
@@ -88,8 +88,8 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(outcome([NTP + AEAD + end]), Code.BAD_REQUEST, end)
 
     def test_long(self) -> None:
-        """A request of 1024 bytes and more is taken, and one of L{MAX_REQUEST} at most (4)."""
-        for size in (1024, MAX_REQUEST - len(USUAL)):
+        """A request of 1024 bytes and more is taken, and one of L{MAX_MESSAGE} at most (4)."""
+        for size in (1024, MAX_MESSAGE - len(USUAL)):
             filler = record(99, bytes(size - 4), critical=False)
             self.assertEqual(outcome([filler, USUAL]), BOTH)
         endless = record(99, bytes(1000), critical=False)
