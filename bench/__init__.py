@@ -9,6 +9,8 @@ Where to find what::
     works.py     what is measured, with which load, against which peers
     servers.py   who is measured, and how each is started
     load.c       the load generator; load.py builds it and reads its result
+    nts.py       what NTS is asked
+    offset.py    a client of the time
     process.py   one server: start on its core, first answer, stop
     proc.py      CPU time and memory from /proc
     runner.py    the rounds

@@ -8,21 +8,28 @@
  *   load connects --port P --connections N --size B
  *   load udp      --port P --connections N --size B --in-flight K
  *   load ntp      --port P --connections N --in-flight K
+ *   load stamp    --port P --connections N --in-flight K
  *   load idle     --port P --connections N --size B
  *   load ask      --port P --connections N --size B --question TEXT --answer TEXT
  *
- * and --seconds S, --warm-up S for each of them; --tls 1 or --every S for echo;
+ * and --seconds S, --warm-up S for each of them; --tls 1 for echo and connects;
+ * --every S for echo and datagrams;
  * --beside 1 for a server that has what is measured at 127.0.0.2; and for echo
  * --question TEXT --answer TEXT, equally long, in place of --size.
  *
  * echo      N connections with K messages of B bytes in flight on each; with
- *           --every S one message each S seconds, in turn, whenever the last
- *           one was answered.
- * connects  N at a time: connect, send B bytes, shutdown(SHUT_WR), read to EOF.
+ *           --every S one message each S seconds, in turn, whether or not the
+ *           last one was answered: its latency counts from its turn.
+ * connects  N at a time: connect, send B bytes, shutdown(SHUT_WR), read to EOF;
+ *           with --tls 1 shake hands, send B bytes, read them, close; with
+ *           --resume 1 too, as a client that was there before.
  * udp       N sockets with K datagrams of B bytes in flight on each; a
  *           datagram without answer is sent again after a while. With
  *           --sources S they come from S addresses in turn.
- * ntp       the same with requests of NTP.
+ * ntp       the same with requests of NTP; with --datagram HEX this one, whose
+ *           answer is as long.
+ * stamp     the same with packets of STAMP, each source a session; the latency
+ *           is that of the reflector, by its own timestamps.
  * idle      opens N connections, says "held", waits for a line on its standard
  *           input (S seconds at most), then asks a sample of them.
  *
@@ -92,7 +99,11 @@ enum {
     NTP_CLIENT = 3,
     NTP_SERVER = 4,
     NTP_NO_CLOCK = 3,
-    NTP_NO_STRATUM = 16
+    NTP_NO_STRATUM = 16,
+    STAMP_SIZE = 44,          /* RFC 8762, as all below */
+    STAMP_SENT = 4,
+    STAMP_RECEIVED = 16,
+    STAMP_NUMBER = 24
 };
 
 static const uint32_t UNIX_EPOCH_IN_RFC868 = 2208988800u;
@@ -109,19 +120,22 @@ struct options {
     double warm_up;
     double every; /* seconds between two messages of a connection; 0: at once */
     bool tls;
+    bool resume;
     bool beside;
     const char *question;
     const char *answer;
+    const char *datagram; /* in hexadecimal digits; may be NULL */
     const char *first; /* what is said before the questions of `ask`; may be NULL */
 };
 
 struct connection {
     int fd;
     void *tls;           /* OpenSSL's SSL; NULL: none */
+    void *session;       /* of the last connection that ended well (--resume); NULL: none */
     unsigned index;
     bool served;         /* answered since the step began */
-    bool due;            /* it is its turn to send (--every) */
     int64_t since;       /* when the message or the connection began, or the last check, ns */
+    uint64_t due;        /* messages whose turn has come (--every) */
     uint64_t sent;       /* bytes; datagrams for udp */
     uint64_t received;   /* bytes; datagrams answered or given up for udp */
     uint64_t checkpoint; /* datagrams sent before the last check */
@@ -158,6 +172,9 @@ static uint32_t *latencies;
 static size_t latency_count;
 static int poller;
 static bool settling; /* until every connection was answered once */
+static int unit = 1;  /* what `sent` and `received` count for each message */
+static int64_t turn_at; /* when the next turn is (--every), ns */
+static int64_t (*turns)[MAX_IN_FLIGHT]; /* of each connection, when the last ones were */
 
 /* ------------------------------------------------------------- small pieces */
 
@@ -276,6 +293,20 @@ static double percentile_us(double share)
     return latencies[(size_t)((latency_count - 1) * share)] / 1e3;
 }
 
+/* Whether a message is sent when its turn comes, or as soon as another one was answered. */
+static bool paced(void)
+{
+    return options.every > 0 && !settling;
+}
+
+/* What may have been sent by now. */
+static uint64_t allowed(const struct connection *c)
+{
+    uint64_t window = c->received + (uint64_t)options.in_flight * unit;
+
+    return paced() ? c->due * unit : window;
+}
+
 static void note_served(struct connection *c)
 {
     if (!c->served) {
@@ -350,6 +381,12 @@ static struct {
     int (*read)(void *, void *, int);
     int (*write)(void *, const void *, int);
     int (*error)(const void *, int);
+    int (*set_session)(void *, void *);
+    void *(*get_session)(void *);
+    void (*free_session)(void *);
+    int (*resumed)(const void *);
+    int (*shutdown)(void *);
+    void (*free)(void *);
 } ssl;
 
 static void *ssl_symbol(void *library, const char *name)
@@ -381,6 +418,12 @@ static void ssl_prepare(void)
     *(void **)&ssl.read = ssl_symbol(library, "SSL_read");
     *(void **)&ssl.write = ssl_symbol(library, "SSL_write");
     *(void **)&ssl.error = ssl_symbol(library, "SSL_get_error");
+    *(void **)&ssl.set_session = ssl_symbol(library, "SSL_set_session");
+    *(void **)&ssl.get_session = ssl_symbol(library, "SSL_get1_session");
+    *(void **)&ssl.free_session = ssl_symbol(library, "SSL_SESSION_free");
+    *(void **)&ssl.resumed = ssl_symbol(library, "SSL_session_reused");
+    *(void **)&ssl.shutdown = ssl_symbol(library, "SSL_shutdown");
+    *(void **)&ssl.free = ssl_symbol(library, "SSL_free");
     ssl.context = context(method());
     if (ssl.context == NULL || !ciphers(ssl.context, CIPHER))
         die("no TLS: libssl has no context for %s", CIPHER);
@@ -388,12 +431,35 @@ static void ssl_prepare(void)
     control(ssl.context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3, NULL);
 }
 
-static void ssl_shake_hands(struct connection *c)
+static void ssl_begin(struct connection *c)
 {
     c->tls = ssl.new(ssl.context);
-    if (c->tls == NULL || !ssl.set_fd(c->tls, c->fd) || ssl.connect(c->tls) != 1)
+    if (c->tls == NULL || !ssl.set_fd(c->tls, c->fd)
+        || (c->session != NULL && !ssl.set_session(c->tls, c->session)))
+        die("connection %u of %d: no TLS", c->index + 1, options.connections);
+}
+
+static void ssl_shake_hands(struct connection *c)
+{
+    ssl_begin(c);
+    if (ssl.connect(c->tls) != 1)
         die("connection %u of %d: no TLS", c->index + 1, options.connections);
     fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
+}
+
+/* Close, and keep what the next connection needs to resume the session. */
+static void ssl_end(struct connection *c)
+{
+    if (options.resume) {
+        if (c->session != NULL && !ssl.resumed(c->tls))
+            count_error("connection %u: the session is not resumed", c->index);
+        if (c->session != NULL)
+            ssl.free_session(c->session);
+        c->session = ssl.get_session(c->tls);
+    }
+    ssl.shutdown(c->tls);
+    ssl.free(c->tls);
+    c->tls = NULL;
 }
 
 /* What send(2) and recv(2) would return, with errno. */
@@ -428,11 +494,9 @@ static ssize_t get(struct connection *c)
 
 static void echo_send(struct connection *c, int64_t now)
 {
-    uint64_t window = (uint64_t)options.in_flight * options.size;
-
-    if ((settling && c->served) || (options.every > 0 && !settling && !c->due))
+    if (settling && c->served)
         return; /* leave the server's time to those that wait for their first answer */
-    while (c->sent + options.size - c->sent % options.size <= c->received + window) {
+    while (c->sent + options.size - c->sent % options.size <= allowed(c)) {
         size_t rest = options.size - c->sent % options.size;
         ssize_t sent = put(c, pattern_at(c, c->sent), rest);
 
@@ -471,7 +535,8 @@ static bool echo_accept(struct connection *c, ssize_t count, int64_t now)
     totals.bytes += count;
     if (c->received / options.size > before) {
         totals.messages += c->received / options.size - before;
-        record_latency(now - c->since);
+        for (; before < c->received / options.size; before++)
+            record_latency(now - (paced() ? turns[c->index][before % MAX_IN_FLIGHT] : c->since));
         note_served(c);
     }
     return true;
@@ -598,12 +663,16 @@ static bool connects_start(struct connection *c, unsigned source)
 /* False: the connection is not there yet. */
 static bool connects_send(struct connection *c)
 {
-    ssize_t sent = send(c->fd, pattern_at(c, 0), options.size, MSG_NOSIGNAL);
+    ssize_t sent;
 
+    if (c->tls != NULL && ssl_result(c, ssl.connect(c->tls)) < 1)
+        return false;
+    sent = put(c, pattern_at(c, 0), options.size);
     if (sent < 0)
         return false;
     c->sent = sent;
-    shutdown(c->fd, SHUT_WR);
+    if (c->tls == NULL)
+        shutdown(c->fd, SHUT_WR);
     return true;
 }
 
@@ -615,7 +684,12 @@ static void connects_open(struct connection *c)
     c->sent = c->received = 0;
     for (int attempt = 0; attempt < SOURCES; attempt++) {
         if (connects_start(c, turn++ / PER_SOURCE % SOURCES)) {
-            uint32_t writable = connects_send(c) ? 0 : EPOLLOUT;
+            uint32_t writable = EPOLLOUT;
+
+            if (options.tls)
+                ssl_begin(c);
+            else if (connects_send(c))
+                writable = 0;
             watch(c, EPOLLIN | EPOLLRDHUP | EPOLLET | writable);
             return;
         }
@@ -638,6 +712,8 @@ static void connects_finish(struct connection *c, int error)
         record_latency(now_ns() - c->since);
         note_served(c);
     }
+    if (c->tls != NULL)
+        ssl_end(c);
     close(c->fd);
     connects_open(c);
 }
@@ -646,15 +722,24 @@ static void connects_event(struct connection *c, uint32_t events)
 {
     ssize_t count;
 
-    if (c->sent == 0 && (events & EPOLLOUT))
-        connects_send(c);
-    while ((count = recv(c->fd, buffer, sizeof buffer, 0)) > 0) {
+    if (c->sent == 0 && (c->tls != NULL || events & EPOLLOUT) && !connects_send(c)
+        && errno != EAGAIN) {
+        connects_finish(c, errno);
+        return;
+    }
+    if (c->tls != NULL && c->sent == 0)
+        return;
+    while ((count = get(c)) > 0) {
         if (c->received + count > (uint64_t)options.size
             || memcmp(buffer, pattern_at(c, c->received), count)) {
             connects_finish(c, EBADMSG);
             return;
         }
         c->received += count;
+        if (c->tls != NULL && c->received == (uint64_t)options.size) {
+            connects_finish(c, 0);
+            return;
+        }
     }
     if (count == 0 || errno != EAGAIN)
         connects_finish(c, count ? errno : 0);
@@ -672,12 +757,13 @@ static void connects_tick(struct connection *c, int64_t now)
 
 /* What is asked, and what answers it. */
 struct question {
-    int size;       /* of an answer, and of what is asked if that has a number */
-    int number_at;  /* where a datagram has its number; 0: it has none */
+    const char *mode;
+    int size;      /* of an answer, and of what is asked; but of the time */
+    int number_at; /* where a datagram has its number; -1: it has none */
     bool (*is_answered)(const struct connection *, const unsigned char *);
 };
 
-static const struct question *question;
+static struct question question; /* its mode is NULL if no datagrams are asked for */
 static struct mmsghdr outgoing[MAX_IN_FLIGHT], incoming[MAX_IN_FLIGHT];
 static struct iovec requests[MAX_IN_FLIGHT], replies[MAX_IN_FLIGHT];
 static unsigned char request_bytes[MAX_IN_FLIGHT][MAX_DATAGRAM];
@@ -686,6 +772,12 @@ static union {
     struct cmsghdr header;
     char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
 } sources[MAX_IN_FLIGHT];
+
+/* Each socket has its part of the sources, which take turns. */
+static unsigned sources_of_one(void)
+{
+    return options.sources > 0 ? options.sources / options.connections : 1;
+}
 
 static uint32_t read_number(const unsigned char *bytes)
 {
@@ -718,11 +810,45 @@ static bool is_ntp(const struct connection *c, const unsigned char *reply)
 
     return leap != NTP_NO_CLOCK && version == NTP_VERSION && mode == NTP_SERVER
         && reply[1] >= 1 && reply[1] < NTP_NO_STRATUM
-        && read_number(reply + NTP_ORIGIN + 4) < c->sent;
+        && read_number(reply + NTP_ORIGIN + 4) <= c->sent;
 }
 
-static const struct question time_question = {TIME_REPLY_SIZE, 0, is_time};
-static const struct question ntp_question = {NTP_SIZE, NTP_TRANSMIT + 4, is_ntp};
+static uint64_t read_timestamp(const unsigned char *bytes)
+{
+    return (uint64_t)read_number(bytes) << 32 | read_number(bytes + 4);
+}
+
+static bool is_stamp(const struct connection *c, const unsigned char *reply)
+{
+    uint64_t received = read_timestamp(reply + STAMP_RECEIVED);
+    uint64_t took = read_timestamp(reply + STAMP_SENT) - received; /* of a second's 2^-32 */
+
+    record_latency(took * (SECOND >> 9) >> 23);
+    return received != 0 && took != 0 && took < UINT32_MAX
+        && read_number(reply + STAMP_NUMBER) <= c->sent;
+}
+
+static const struct question questions[] = {
+    {"udp", TIME_REPLY_SIZE, -1, is_time},
+    {"ntp", NTP_SIZE, NTP_TRANSMIT + 4, is_ntp},
+    {"stamp", STAMP_SIZE, 0, is_stamp},
+};
+
+/* What --datagram says, in place of what would be asked. */
+static void read_datagram(void)
+{
+    int size = (int)strlen(options.datagram) / 2;
+
+    if (size < question.size || size > MAX_DATAGRAM)
+        die("--datagram has %d to %d bytes", question.size, MAX_DATAGRAM);
+    for (int i = 0; i < size; i++)
+        if (sscanf(options.datagram + 2 * i, "%2hhx", &request_bytes[0][i]) != 1)
+            die("--datagram: not hexadecimal");
+    for (int i = 1; i < MAX_IN_FLIGHT; i++)
+        memcpy(request_bytes[i], request_bytes[0], size);
+    question.size = size;
+    question.number_at = -1;
+}
 
 static void use_source(int slot)
 {
@@ -738,16 +864,20 @@ static void use_source(int slot)
     control->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
 }
 
-static void ask_by_datagrams(const struct question *asked)
+static void prepare_datagrams(void)
 {
-    question = asked;
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        if (strcmp(options.mode, questions[i].mode) == 0)
+            question = questions[i];
+    if (options.datagram != NULL)
+        read_datagram();
     for (int i = 0; i < MAX_IN_FLIGHT; i++) {
-        int size = asked->number_at ? asked->size : options.size;
+        int size = question.is_answered == is_time ? options.size : question.size;
 
-        if (asked == &ntp_question)
+        if (question.is_answered == is_ntp)
             request_bytes[i][0] = NTP_VERSION << 3 | NTP_CLIENT;
         requests[i] = (struct iovec){request_bytes[i], size};
-        replies[i] = (struct iovec){reply_bytes[i], asked->size + 1};
+        replies[i] = (struct iovec){reply_bytes[i], question.size + 1};
         outgoing[i].msg_hdr = (struct msghdr){.msg_iov = &requests[i], .msg_iovlen = 1};
         incoming[i].msg_hdr = (struct msghdr){.msg_iov = &replies[i], .msg_iovlen = 1};
         if (options.sources > 0)
@@ -755,10 +885,9 @@ static void ask_by_datagrams(const struct question *asked)
     }
 }
 
-/* Each socket has its part of the sources, which take turns. */
 static void set_source(const struct connection *c, int slot)
 {
-    unsigned each = options.sources / options.connections;
+    unsigned each = sources_of_one();
     struct in_pktinfo info = {.ipi_ifindex = 0};
 
     info.ipi_spec_dst.s_addr =
@@ -766,16 +895,21 @@ static void set_source(const struct connection *c, int slot)
     memcpy(CMSG_DATA(&sources[slot].header), &info, sizeof info);
 }
 
-static void datagrams_send(struct connection *c)
+/* The numbers of each source are its own: they begin at 0. */
+static void datagrams_send(struct connection *c, int64_t now)
 {
-    int wanted = options.in_flight - (int)(c->sent - c->received), count;
+    int wanted = (int)(allowed(c) - c->sent), count;
 
+    (void)now;
     for (int i = 0; i < wanted; i++) {
-        if (question->number_at)
-            write_number(request_bytes[i] + question->number_at, c->sent + i);
+        if (question.number_at >= 0)
+            write_number(request_bytes[i] + question.number_at,
+                         (c->sent + i) / sources_of_one());
         if (options.sources > 0)
             set_source(c, i);
     }
+    if (wanted <= 0)
+        return;
     count = sendmmsg(c->fd, outgoing, wanted, MSG_DONTWAIT);
     if (count > 0)
         c->sent += count;
@@ -793,7 +927,7 @@ static void datagrams_open(struct connection *c)
                             : connect(c->fd, (struct sockaddr *)&target, sizeof target))
         die("a socket for datagrams: %s", strerror(errno));
     watch(c, EPOLLIN);
-    datagrams_send(c);
+    datagrams_send(c, now_ns());
 }
 
 static void datagrams_event(struct connection *c, uint32_t events)
@@ -807,13 +941,13 @@ static void datagrams_event(struct connection *c, uint32_t events)
         return;
     }
     for (int i = 0; i < count; i++)
-        if (incoming[i].msg_len != (unsigned)question->size
-            || !question->is_answered(c, reply_bytes[i]))
+        if (incoming[i].msg_len != (unsigned)question.size
+            || !question.is_answered(c, reply_bytes[i]))
             count_error("socket %u: %u bytes that are no answer", c->index, incoming[i].msg_len);
     totals.messages += count;
     c->received = c->received + count < c->sent ? c->received + count : c->sent;
     note_served(c);
-    datagrams_send(c);
+    datagrams_send(c, now_ns());
 }
 
 /* Answers to empty datagrams look alike and come in order: what was sent before
@@ -828,7 +962,7 @@ static void datagrams_tick(struct connection *c, int64_t now)
     }
     c->since = now;
     c->checkpoint = c->sent;
-    datagrams_send(c);
+    datagrams_send(c, now_ns());
 }
 
 /* --------------------------------------------------------------------- idle */
@@ -884,7 +1018,9 @@ static void run_idle(void)
 static void poll_once(const struct work *work)
 {
     static struct epoll_event events[MAX_EVENTS];
-    int count = epoll_wait(poller, events, MAX_EVENTS, options.every > 0 ? 1 : TICK_MS);
+    double step = options.every * 1000 / options.connections;
+    int wait = options.every == 0 ? TICK_MS : step < 1 ? 0 : 1;
+    int count = epoll_wait(poller, events, MAX_EVENTS, wait);
 
     if (count < 0 && errno != EINTR)
         die("epoll_wait: %s", strerror(errno));
@@ -892,21 +1028,30 @@ static void poll_once(const struct work *work)
         work->event(events[i].data.ptr, events[i].events);
 }
 
-/* With --every, each connection has its turn in each period, all equally far apart. */
-static void send_due(int64_t now)
+/* A message is due, whether or not the last one was answered: how late it is counts from here. */
+static void be_due(struct connection *c, int64_t when)
 {
-    static int64_t next;
+    uint64_t sent = (c->sent + unit - 1) / unit;
+
+    if (c->due < sent)
+        c->due = sent; /* without a turn, before there were any */
+    if (c->due - c->received / unit < MAX_IN_FLIGHT)
+        turns[c->index][c->due++ % MAX_IN_FLIGHT] = when;
+    else
+        totals.lost++;
+}
+
+/* With --every, each connection has its turn in each period, all equally far apart. */
+static void send_due(const struct work *work, int64_t now)
+{
     static int turn;
     int64_t step = (int64_t)(options.every * SECOND / options.connections);
 
-    if (next == 0 || now - next > SECOND)
-        next = now; /* the first, or the first after a pause */
-    for (; next <= now; next += step, turn = (turn + 1) % options.connections) {
-        struct connection *c = &connections[turn];
-
-        c->due = true;
-        echo_send(c, now);
-        c->due = false;
+    if (turn_at == 0)
+        turn_at = now;
+    for (; turn_at <= now; turn_at += step, turn = (turn + 1) % options.connections) {
+        be_due(&connections[turn], turn_at);
+        work->resume(&connections[turn], now);
     }
 }
 
@@ -935,8 +1080,8 @@ static int64_t run_until(const struct work *work, int64_t deadline, bool until_s
            && !(until_served && totals.served == options.connections)) {
         poll_once(work);
         now = now_ns();
-        if (options.every > 0 && !settling)
-            send_due(now);
+        if (paced())
+            send_due(work, now);
         tick_all(work, now);
     }
     return now;
@@ -948,9 +1093,12 @@ static void reset_totals(int64_t now)
     totals.messages = totals.bytes = totals.lost = 0;
     totals.served = 0;
     latency_count = 0;
+    turn_at = now;
     for (int i = 0; i < options.connections; i++) {
         connections[i].served = false;
         connections[i].since = now;
+        for (int j = 0; paced() && j < MAX_IN_FLIGHT; j++)
+            turns[i][j] = now;
     }
 }
 
@@ -1037,12 +1185,16 @@ static void set_option(const char *name, const char *text)
         options.every = number(name, text, 0, 60);
     else if (strcmp(name, "--tls") == 0)
         options.tls = number(name, text, 0, 1) > 0;
+    else if (strcmp(name, "--resume") == 0)
+        options.resume = number(name, text, 0, 1) > 0;
     else if (strcmp(name, "--beside") == 0)
         options.beside = number(name, text, 0, 1) > 0;
     else if (strcmp(name, "--question") == 0)
         options.question = text;
     else if (strcmp(name, "--answer") == 0)
         options.answer = text;
+    else if (strcmp(name, "--datagram") == 0)
+        options.datagram = text;
     else if (strcmp(name, "--first") == 0)
         options.first = text;
     else
@@ -1064,7 +1216,7 @@ static void read_question(void)
 static void read_options(int count, char **words)
 {
     if (count < 2)
-        die("usage: load echo|ask|connects|udp|ntp|idle --port PORT [--option value ...]");
+        die("usage: load echo|ask|connects|udp|ntp|stamp|idle --port PORT [--option value ...]");
     options.mode = words[1];
     for (int i = 2; i < count; i += 2)
         set_option(words[i], i + 1 < count ? words[i + 1] : "");
@@ -1072,10 +1224,12 @@ static void read_options(int count, char **words)
         die("--port is missing");
     if (options.size == 0 && strcmp(options.mode, "udp") != 0)
         die("--size 0 is for udp only");
-    if (options.tls && strcmp(options.mode, "echo") != 0)
-        die("--tls is for echo only");
-    if (options.every > 0 && strcmp(options.mode, "echo") != 0)
-        die("--every is for echo only");
+    if (options.tls && strcmp(options.mode, "echo") != 0 && strcmp(options.mode, "connects") != 0)
+        die("--tls is for echo and connects only");
+    if (options.every > 0 && (strcmp(options.mode, "connects") == 0
+                              || strcmp(options.mode, "ask") == 0
+                              || strcmp(options.mode, "idle") == 0))
+        die("--every is for echo and datagrams only");
     if (options.sources > 0 && options.sources < options.connections)
         die("--sources: each socket needs one");
     if (strcmp(options.mode, "udp") == 0 && options.size > MAX_DATAGRAM)
@@ -1091,17 +1245,16 @@ static void prepare(void)
     if (options.tls)
         ssl_prepare();
     connections = calloc(options.connections, sizeof *connections);
+    turns = calloc(options.connections, sizeof *turns);
     latencies = malloc(MAX_SAMPLES * sizeof *latencies);
     poller = epoll_create1(EPOLL_CLOEXEC);
-    if (connections == NULL || latencies == NULL || poller < 0)
+    if (connections == NULL || turns == NULL || latencies == NULL || poller < 0)
         die("no memory or no epoll: %s", strerror(errno));
     for (int i = 0; i < options.connections; i++)
         connections[i] = (struct connection){.fd = -1, .index = i};
     fill_pattern();
-    if (strcmp(options.mode, "udp") == 0)
-        ask_by_datagrams(&time_question);
-    else if (strcmp(options.mode, "ntp") == 0)
-        ask_by_datagrams(&ntp_question);
+    prepare_datagrams();
+    unit = strcmp(options.mode, "echo") == 0 ? options.size : 1;
     alarm((unsigned)(options.seconds + options.warm_up) + 2 * SET_UP_SECONDS + SPARE_SECONDS);
 }
 
@@ -1111,7 +1264,7 @@ int main(int count, char **words)
     static const struct work ask = {ask_open, ask_send, ask_event, NULL};
     static const struct work connects = {connects_open, NULL, connects_event, connects_tick};
     static const struct work datagrams = {
-        datagrams_open, NULL, datagrams_event, datagrams_tick
+        datagrams_open, datagrams_send, datagrams_event, datagrams_tick
     };
 
     read_options(count, words);
@@ -1122,7 +1275,7 @@ int main(int count, char **words)
         run_measured(&ask);
     else if (strcmp(options.mode, "connects") == 0)
         run_measured(&connects);
-    else if (question != NULL)
+    else if (question.mode != NULL)
         run_measured(&datagrams);
     else if (strcmp(options.mode, "idle") == 0)
         run_idle();

@@ -22,6 +22,8 @@ PROGRAMS = (
     ("xinetd", "xinetd", "-version"),
     ("socat", "socat", "-V"),
     ("chronyd", "chronyd", "--version"),
+    ("haproxy", "haproxy", "-v"),
+    ("Go", "go", "version"),
     ("C compiler", "cc", "--version"),
 )
 

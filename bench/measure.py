@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from subprocess import Popen
 
-from bench import load, proc, shares
+from bench import load, nts, offset, proc, shares
 from bench.cores import Cores
 from bench.held import HELD_SOCKET, MESSAGE, bytes_per_message
 from bench.load import LoadFailed, LoadReport
@@ -34,6 +35,9 @@ SETTLE = 0.3
 #: Seconds that idle connections are held at most while the memory is read; and that those with a
 #: latency are asked, so that each answers twice.
 LOAD_SECONDS = {Kind.IDLE: 30.0, Kind.LATE: 2.0}
+
+#: Seconds of load in which a client looks at the clock, several times what it needs.
+OFFSET_SECONDS = 1.0
 
 #: Seconds that the first reply may take.
 ASK_LIMIT = 5.0
@@ -105,6 +109,10 @@ class Bench:
                 return self._idle_sample(work, running)
             if work.kind is Kind.LATE:
                 return self._late_sample(work, running)
+            if work.kind is Kind.PACED:
+                return self._paced_sample(work, running)
+            if work.kind is Kind.OFFSET:
+                return self._offset_sample(work, running)
             if work.kind is Kind.SHARE:
                 return _share_sample(running)
             return self._rate_sample(work, running)
@@ -113,14 +121,16 @@ class Bench:
             raise RunFailed(f"{error}; server: {said}" if said else str(error)) from None
 
     def _run_load(
-        self, work: Work, running: Running, on_mark: Callable[[str], None]
+        self, work: Work, running: Running, on_mark: Callable[[str], None], *more: str
     ) -> LoadReport:
-        """One load, and what it counted."""
+        """One load, with more options than the work has, and what it counted."""
         seconds = LOAD_SECONDS.get(work.kind, self.effort.seconds)
         timing = ["--seconds", str(seconds), "--warm-up", str(self.effort.warm_up)]
-        arguments = [*work.load, "--port", str(running.port), *timing]
+        arguments = [*work.load, "--port", str(running.port), *timing, *more]
         if work.load[0] == "ask":
             arguments += ["--size", str(reply_size(work, running.port))]
+        if work.name == "nts":
+            arguments += ["--datagram", nts.request(running.port).hex()]
         report = load.run(arguments, self.cores.load, on_mark)
         if report.errors:
             raise LoadFailed(f"{report.errors} errors, the first: {report.first_error}")
@@ -145,6 +155,36 @@ class Bench:
             load_busy=report.load_busy,
             note=_note(report),
         )
+
+    def _half(self, work: Work, running: Running) -> list[str]:
+        """The load's options for half of the rate that a server reaches now."""
+        peak = self._run_load(work, running, lambda mark: None)
+        connections = int(work.load[work.load.index("--connections") + 1])
+        return ["--every", str(2 * connections * peak.seconds / peak.messages)]
+
+    def _paced_sample(self, work: Work, running: Running) -> Sample:
+        """How late answers are while there is time for as many again."""
+        half = self._half(work, running)
+        report = self._run_load(work, running, lambda mark: None, *half)
+        note = f"{report.messages / report.seconds:.0f}/s"
+        return Sample(report.p99_us, report.p50_us, report.p99_us, note=note)
+
+    def _offset_sample(self, work: Work, running: Running) -> Sample:
+        """How wrong this machine's clock is by a server of the time."""
+        if work.name == "offset":
+            return Sample(offset.us(offset.ask(running), ASK_LIMIT))
+        asked: list[Popen[str]] = []
+        found: list[float] = []
+
+        def on_mark(mark: str) -> None:
+            if mark == "begin":
+                asked.append(offset.ask(running))
+            else:
+                found.append(offset.us(asked[0], 0))
+
+        half = self._half(work, running)
+        self._run_load(work, running, on_mark, *half, "--seconds", str(OFFSET_SECONDS))
+        return Sample(found[0])
 
     def _late_sample(self, work: Work, running: Running) -> Sample:
         """How much later answers are than they should be."""

@@ -10,7 +10,7 @@ from bench.results import Number, Results
 SUBJECT = "socketd"
 
 #: The same in ways that any checkout can serve.
-EVERYWHERE = (SUBJECT, "socketd-tls", "socketd-ntp")
+EVERYWHERE = (SUBJECT, "socketd-tls", "socketd-ntp", "socketd-nts", "socketd-stamp")
 
 #: The same, in whatever way it serves a work.
 SUBJECTS = (
@@ -90,12 +90,41 @@ REACHES = (
         subject="socketd-ntp",
     ),
     Reach(
+        "clock by chronyd -Q", "offset", 50.0, 50.0, at_least=False, unit="us",
+        subject="socketd-ntp",
+    ),
+    Reach(
+        "clock by chronyd -Q, at half of the peak rate", "offset-half", 500.0, 500.0,
+        at_least=False, unit="us", subject="socketd-ntp",
+    ),
+    Reach(
+        "STAMP, 2000 sessions, packets of one core", "stamp-2000", 100_000.0, 100_000.0,
+        unit="packets/s", subject="socketd-stamp",
+    ),
+    Reach(
+        "STAMP, T3 - T2", "stamp-1", 30.0, 30.0, number="p50_us", at_least=False, unit="us",
+        subject="socketd-stamp",
+    ),
+    Reach(
         "TLS echo, 64 connections, against asyncio", "tls-64", 0.95, 1.1, "asyncio-tls",
         subject="socketd-tls",
     ),
     Reach(
         "TLS bulk echo against asyncio", "tls-bulk", 1.0, 1.1, "asyncio-tls",
         subject="socketd-tls",
+    ),
+    Reach(
+        "server CPU per TLS handshake against asyncio (the load is the limit of the rate)",
+        "tls-connects", 1.0, 0.83, "asyncio-tls", number="cpu_us", at_least=False,
+        subject="socketd-tls",
+    ),
+    Reach(
+        "TLS handshakes/s, resumed, against asyncio", "tls-resumed", 1.0, 1.2, "asyncio-tls",
+        subject="socketd-tls",
+    ),
+    Reach(
+        "TCP echo, 64 connections, half of the peak rate, p99, against uvloop", "paced", 1.1, 1.0,
+        "uvloop", at_least=False,
     ),
     Reach("connections/s against uvloop", "connects", 0.95, 1.05, "uvloop"),
     Reach("connections/s against xinetd", "connects", 5.0, 8.0, "xinetd"),

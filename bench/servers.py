@@ -122,15 +122,55 @@ listen = udp:{port}:interface={host}
 assume_synchronised = yes
 """
 
-#: The same: it serves this machine only, never sets a clock, and has all its files in its folder.
+#: The same with NTS, whose keys are got at the same port over TLS.
+SOCKETD_NTS_INI = f"""\
+{SOCKETD_NTP_INI}nts = nts-ke
+[nts-ke]
+listen = tls:{{port}}:interface={{host}}
+tls_certificate = {{folder}}/server.pem
+tls_key = {{folder}}/server.key
+keys = {{folder}}/nts.keys
+ntp_port = {{port}}
+log_connections = no
+"""
+
+#: A reflector.
+SOCKETD_STAMP_INI = """\
+[stamp]
+listen = udp:{port}:interface={host}
+"""
+
+#: A server of the time, which serves this machine only and has all its files in its folder.
 CHRONY_CONF = """\
 port {port}
 bindaddress {host}
 allow 127.0.0.0/8
 local stratum 10
 cmdport 0
-bindcmdaddress {folder}/chronyd.sock
+bindcmdaddress /
 pidfile {folder}/chronyd.pid
+"""
+
+#: The same with NTS.
+CHRONY_NTS_CONF = f"""\
+{CHRONY_CONF}ntsport {{port}}
+ntsservercert {{folder}}/server.pem
+ntsserverkey {{folder}}/server.key
+"""
+
+#: A relay to the C echo, which is at the other address.
+HAPROXY_CONF = """\
+global
+    nbthread 1
+    maxconn 4000
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+listen echo
+    bind {host}:{port} backlog {backlog}
+    server echo {beside}:{port}
 """
 
 #: Nothing that would slow it down: no limit, no log, no look-up in hosts.allow.
@@ -215,13 +255,7 @@ def _socketd_viewed(place: Place) -> list[str]:
     command = _socketd(SOCKETD_VIEWED_INI, place)
     page = str(place.folder / "page.sock")
     viewers = [sys.executable, "-m", "bench.peers.viewers", "--socket", page]
-    return ["bash", "-c", f"{shlex.join(viewers)} & exec {shlex.join(command)}"]
-
-
-def _socketd_tls(place: Place) -> list[str]:
-    """The daemon with a certificate."""
-    _make_certificate(place)
-    return _socketd(SOCKETD_TLS_INI, place)
+    return _with(viewers, command)
 
 
 def _socketd_lossy(place: Place) -> list[str]:
@@ -253,16 +287,16 @@ def rule_lines(count: int) -> list[str]:
 
 
 def _python_tls(name: str, place: Place) -> list[str]:
-    """A peer written in Python, with a certificate."""
-    _make_certificate(place)
+    """A peer written in Python, which is told where its certificate is."""
     return [*_python(name, place), "--certificates", str(place.folder)]
 
 
-def _make_certificate(place: Place) -> None:
-    """Make the certificate of a server: the same kind for all, ECDSA with P-256."""
+def _certified(command: Callable[[Place], list[str]], place: Place) -> list[str]:
+    """A server with a certificate: the same kind for all, ECDSA with P-256."""
     folder = str(place.folder)
-    command = [sys.executable, "-m", "socketd", "certificate", "--directory", folder, "localhost"]
-    subprocess.run(command, check=True, capture_output=True)
+    make = [sys.executable, "-m", "socketd", "certificate", "--directory", folder, "localhost"]
+    subprocess.run(make, check=True, capture_output=True)
+    return command(place)
 
 
 def _xinetd(place: Place) -> list[str]:
@@ -274,13 +308,31 @@ def _xinetd(place: Place) -> list[str]:
     return [find_program("xinetd") or "xinetd", "-dontfork", *options]
 
 
-def _chronyd(place: Place) -> list[str]:
-    """A server of the time, in the foreground, as the user who starts it."""
-    conf = place.folder / "chrony.conf"
-    conf.write_text(CHRONY_CONF.format(port=place.port, host=HOST, folder=place.folder))
+def chronyd(*options: str) -> list[str]:
+    """chronyd in the foreground, as the user who starts it; it never sets a clock."""
     user = pwd.getpwuid(os.getuid()).pw_name
-    options = ["-x", "-d", "-U", "-u", user, "-f", str(conf)]
-    return [find_program("chronyd") or "chronyd", *options]
+    return [find_program("chronyd") or "chronyd", "-x", "-d", "-U", "-u", user, *options]
+
+
+def _chronyd(text: str, place: Place) -> list[str]:
+    """A server of the time."""
+    conf = place.folder / "chrony.conf"
+    conf.write_text(text.format(port=place.port, host=HOST, folder=place.folder))
+    return chronyd("-f", str(conf))
+
+
+def _haproxy(place: Place) -> list[str]:
+    """A relay, and what it relays to, which takes its core's time, too."""
+    conf = place.folder / "haproxy.cfg"
+    fields = {"port": place.port, "host": HOST, "beside": BESIDE, "backlog": BACKLOG}
+    conf.write_text(HAPROXY_CONF.format(**fields))
+    relay = [find_program("haproxy") or "haproxy", "-db", "-f", str(conf)]
+    return _with([*_compiled("epoll_echo", place), "--beside"], relay)
+
+
+def _with(first: list[str], command: list[str]) -> list[str]:
+    """A command, and another one that it has for a child."""
+    return ["bash", "-c", f"{shlex.join(first)} & exec {shlex.join(command)}"]
 
 
 def _socat(place: Place) -> list[str]:
@@ -366,20 +418,35 @@ SERVERS = (
     Server("socketd-rule", "socketd, 1 rule", partial(_socketd_rules, 1), _no_socketd),
     Server("socketd-rules", "socketd, 100 rules", partial(_socketd_rules, 100), _no_socketd),
     Server("socketd-ntp", "socketd, NTP", partial(_socketd, SOCKETD_NTP_INI), _no_socketd),
+    Server(
+        "socketd-nts",
+        "socketd, NTS",
+        partial(_certified, partial(_socketd, SOCKETD_NTS_INI)),
+        _no_socketd,
+    ),
+    Server("socketd-stamp", "socketd, STAMP", partial(_socketd, SOCKETD_STAMP_INI), _no_socketd),
     Server("socketd-viewed", "socketd, 8 viewers", _socketd_viewed, _no_socketd),
     Server("c-epoll", "C epoll", partial(_compiled, "epoll_echo"), _never),
     Server("c-udp", "C recvfrom/sendto", partial(_compiled, "udp_time"), _never),
     Server("uvloop", "uvloop", partial(_python, "uvloop_echo"), partial(_no_module, "uvloop")),
     Server("asyncio", "asyncio", partial(_python, "asyncio_echo"), _never),
     Server("twisted", "plain Twisted", partial(_python, "twisted_plain"), _never),
-    Server("socketd-tls", "socketd, TLS", _socketd_tls, partial(_no_tls, "OpenSSL")),
     Server(
-        "asyncio-tls", "asyncio, TLS", partial(_python_tls, "asyncio_tls"), partial(_no_tls, "ssl")
+        "socketd-tls",
+        "socketd, TLS",
+        partial(_certified, partial(_socketd, SOCKETD_TLS_INI)),
+        partial(_no_tls, "OpenSSL"),
+    ),
+    Server(
+        "asyncio-tls",
+        "asyncio, TLS",
+        partial(_certified, partial(_python_tls, "asyncio_tls")),
+        partial(_no_tls, "ssl"),
     ),
     Server(
         "twisted-tls",
         "plain Twisted, TLS",
-        partial(_python_tls, "twisted_tls"),
+        partial(_certified, partial(_python_tls, "twisted_tls")),
         partial(_no_tls, "OpenSSL"),
     ),
     Server("socketd-http", "socketd, http", _socketd_http, _no_socketd),
@@ -392,11 +459,19 @@ SERVERS = (
         "websockets", "websockets", partial(_python, "websockets_echo"),
         partial(_no_module, "websockets"),
     ),
-    Server("go-http", "Go net/http", partial(_go, "go_http"), partial(_no_go, "go_http")),
+    Server("go", "Go net", partial(_go, "go_net"), partial(_no_go, "go_net")),
+    Server("go-http", "Go net/http", partial(_go, "go_net"), partial(_no_go, "go_net")),
     Server("asyncio-reply", "asyncio, by hand", partial(_python, "asyncio_reply"), _never),
     Server("twisted-reply", "plain Twisted, by hand", partial(_python, "twisted_reply"), _never),
     Server("threads", "thread per connection", partial(_python, "threads_echo"), _never),
-    Server("chronyd", "chronyd", _chronyd, partial(_no_program, "chronyd")),
+    Server("haproxy", "haproxy before C epoll", _haproxy, partial(_no_program, "haproxy")),
+    Server("chronyd", "chronyd", partial(_chronyd, CHRONY_CONF), partial(_no_program, "chronyd")),
+    Server(
+        "chronyd-nts",
+        "chronyd, NTS",
+        partial(_certified, partial(_chronyd, CHRONY_NTS_CONF)),
+        partial(_no_program, "chronyd"),
+    ),
     Server("xinetd", "xinetd", _xinetd, partial(_no_program, "xinetd")),
     Server("socat", "socat", _socat, partial(_no_program, "socat")),
 )

@@ -10,11 +10,13 @@ from bench.peers.conversation import ANSWER, QUESTION
 
 #: Every peer that serves streams, and every one that serves datagrams: see L{bench.servers}.
 STREAM_PEERS = (
-    "socketd", "c-epoll", "uvloop", "asyncio", "twisted", "threads", "xinetd", "socat",
+    "socketd", "c-epoll", "uvloop", "go", "asyncio", "twisted", "threads", "xinetd", "socat",
+    "haproxy",
 )
 DATAGRAM_PEERS = ("socketd", "c-udp", "uvloop", "asyncio", "twisted", "xinetd")
 FASTEST_DATAGRAM_PEERS = ("socketd", "c-udp", "uvloop")
 NTP_PEERS = ("socketd-ntp", "chronyd")
+NTS_PEERS = ("socketd-nts", "chronyd-nts")
 
 #: Every one that serves streams over TLS.
 TLS_PEERS = ("socketd-tls", "asyncio-tls", "twisted-tls")
@@ -38,6 +40,8 @@ class Kind(Enum):
     IDLE = "kibibytes per connection"
     START = "milliseconds until the first answer"
     SHARE = "standard deviations from the shares that a fault profile says"
+    PACED = "microseconds until the 99th percentile of answers at half of the peak rate"
+    OFFSET = "microseconds that a client's clock seems to be wrong"
     LATE = "milliseconds that the 99th percentile of answers is later than it should be"
 
 
@@ -68,12 +72,12 @@ class Work:
     @property
     def fresh(self) -> bool:
         """Whether each sample needs a server that was just started."""
-        return self.kind not in (Kind.RATE, Kind.BULK)
+        return self.less_is_better and self.kind not in (Kind.PACED, Kind.OFFSET)
 
     @property
     def less_is_better(self) -> bool:
         """Whether a small figure is the good one."""
-        return self.fresh
+        return self.kind not in (Kind.RATE, Kind.BULK)
 
 
 def _pingpong(connections: int, quick: bool = False) -> Work:
@@ -101,6 +105,7 @@ def _datagrams(name: str, title: str, load: tuple[str, ...], servers: tuple[str,
     return Work(name, title, Kind.RATE, "datagrams/s", servers, load, each="datagram")
 
 
+_HANDSHAKES = ("--tls", "1", "--connections", "32", "--size", "64")
 _BESIDE = ("--beside", "1", "--connections", "64")
 
 WORKS = (
@@ -159,6 +164,36 @@ WORKS = (
         ("ntp", *_SOURCES),
         NTP_PEERS,
     ),
+    _datagrams(
+        "nts", "NTP with NTS, 16 requests in flight on each of 8 sockets, a new cookie in each"
+        " answer", ("ntp", *_SOCKETS), NTS_PEERS,
+    ),
+    Work(
+        name="offset",
+        title="the clock of this machine, as chronyd -Q sees it: how wrong by the server",
+        kind=Kind.OFFSET,
+        unit="us",
+        servers=NTP_PEERS,
+        load=("ntp", "--connections", "1"),
+    ),
+    Work(
+        name="offset-half",
+        title="the same while the server is asked at half of its peak rate by others",
+        kind=Kind.OFFSET,
+        unit="us",
+        servers=NTP_PEERS,
+        load=("ntp", *_SOCKETS),
+    ),
+    _datagrams(
+        f"stamp-{SOURCES}",
+        f"STAMP, 44 bytes, {SOURCES} sessions in turn, 128 packets in flight; us: T3 - T2",
+        ("stamp", *_SOURCES),
+        ("socketd-stamp",),
+    ),
+    _datagrams(
+        "stamp-1", "STAMP, 44 bytes, one session, one packet in flight; us: T3 - T2",
+        ("stamp", "--connections", "1"), ("socketd-stamp",),
+    ),
     Work(
         name="tls-64",
         title="TLS 1.3 echo ping-pong, 64 B, 64 connections",
@@ -177,6 +212,33 @@ WORKS = (
             "echo", "--tls", "1", "--connections", "4", "--size", "65536", "--in-flight", "4",
         ),
         each="64 KiB",
+    ),
+    Work(
+        name="tls-connects",
+        title="connect, TLS 1.3 handshake, send 64 B, read them, close; 32 at a time",
+        kind=Kind.RATE,
+        unit="connections/s",
+        servers=TLS_PEERS,
+        load=("connects", *_HANDSHAKES),
+        each="connection",
+    ),
+    Work(
+        name="tls-resumed",
+        title="the same with resumed sessions",
+        kind=Kind.RATE,
+        unit="connections/s",
+        servers=("socketd-tls", "asyncio-tls"),
+        load=("connects", *_HANDSHAKES, "--resume", "1"),
+        each="connection",
+    ),
+    Work(
+        name="paced",
+        title="TCP echo, 64 B, 64 connections, a message each at fixed times, half of what the"
+        " server reached just before: p99 since it was due",
+        kind=Kind.PACED,
+        unit="us",
+        servers=("socketd", "c-epoll", "uvloop", "asyncio", "go"),
+        load=("echo", "--connections", "64", "--size", "64"),
     ),
     Work(
         name="idle",

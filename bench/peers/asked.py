@@ -40,5 +40,9 @@ class Probe:
     size: int
 
 
-#: By the mode of the load: of RFC 868, and of RFC 5905 (version 4, mode 3).
-PROBES = {"udp": Probe(b"", 4), "ntp": Probe(b"\x23" + bytes(47), 48)}
+#: By the mode of the load: of RFC 868, of RFC 5905 (version 4, mode 3), and of RFC 8762.
+PROBES = {
+    "udp": Probe(b"", 4),
+    "ntp": Probe(b"\x23" + bytes(47), 48),
+    "stamp": Probe(bytes(44), 44),
+}

@@ -2,7 +2,9 @@
  * epoll_echo: a TCP echo server, one thread, level-triggered epoll. What the
  * machine gives when nothing stands between the program and the kernel.
  *
- *   epoll_echo --port P     (0: any free one; says "ready P")
+ *   epoll_echo --port P [--beside]   (0: any free one; says "ready P")
+ *
+ * --beside: at 127.0.0.2, for a relay that has the port at 127.0.0.1.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -113,12 +115,12 @@ static void echo(struct connection *c)
         keep(c, sent < 0 ? 0 : sent, count);
 }
 
-static int listen_at(int port)
+static int listen_at(int port, bool beside)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + beside);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0
         || listen(fd, BACKLOG) < 0)
@@ -155,8 +157,9 @@ static void serve(struct connection *listener)
 
 int main(int count, char **words)
 {
-    bool asked = count == 3 && strcmp(words[1], "--port") == 0;
-    struct connection listener = {.fd = listen_at(asked ? atoi(words[2]) : 0)};
+    bool asked = count >= 3 && strcmp(words[1], "--port") == 0;
+    bool beside = count == 4 && strcmp(words[3], "--beside") == 0;
+    struct connection listener = {.fd = listen_at(asked ? atoi(words[2]) : 0, beside)};
 
     poller = epoll_create1(EPOLL_CLOEXEC);
     control(EPOLL_CTL_ADD, &listener, EPOLLIN);

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import shares
+from bench import nts, shares
 from bench.cores import choose
 from bench.load import LoadReport, run
+from bench.measure import Bench
 from bench.process import serving
+from bench.results import Sample
 from bench.servers import BY_NAME, rule_lines
-from bench.works import WORKS, Work
+from bench.works import WORKS, Effort, Work
 from tests.support.needs import COMPILING, need
 
 #: Long enough for some hundred messages, short enough for a test.
@@ -24,6 +27,8 @@ def ask(case: SynchronousTestCase, work: Work, name: str) -> LoadReport:
     """Run a work's load against one of its servers."""
     with serving(BY_NAME[name], choose().server, work.probe) as running:
         arguments = [*work.load, "--port", str(running.port), *SHORT]
+        if work.name == "nts":
+            arguments += ["--datagram", nts.request(running.port).hex()]
         report = run(arguments, choose().load, lambda mark: None)
     case.assertEqual((report.errors, report.first_error), (0, ""), name)
     case.assertGreater(report.messages, 0, name)
@@ -45,6 +50,50 @@ class DatagramTests(SynchronousTestCase):
         for name in WORK["ntp"].servers:
             for work in ("ntp", "ntp-2000"):
                 ask(self, WORK[work], name)
+
+    def test_nts(self) -> None:
+        """A request with a cookie is answered, again and again."""
+        need(*COMPILING, "chronyd")
+        for name in WORK["nts"].servers:
+            ask(self, WORK["nts"], name)
+
+    def test_stamp(self) -> None:
+        """Packets of STAMP are answered, and the time at the reflector is told."""
+        need(*COMPILING)
+        for work in ("stamp-1", "stamp-2000"):
+            self.assertGreater(ask(self, WORK[work], "socketd-stamp").p50_us, 0)
+
+
+class HalfTests(SynchronousTestCase):
+    """Tests for works at half of the peak rate."""
+
+    def sample(self, work: Work, name: str) -> Sample:
+        """Take a sample of a work."""
+        with closing(Bench(choose(), Effort(1, 0.2, 0.05))) as bench:
+            return bench.sample(work, BY_NAME[name])
+
+    def test_paced(self) -> None:
+        """Latency is measured at a rate that a server keeps."""
+        need(*COMPILING)
+        sample = self.sample(WORK["paced"], "asyncio")
+        self.assertGreaterEqual(sample.figure, sample.p50_us or 0)
+        self.assertIn("/s", sample.note)
+
+    def test_offset(self) -> None:
+        """The clock of this machine is right by a server that tells it, busy or not."""
+        need(*COMPILING, "chronyd")
+        for work in ("offset", "offset-half"):
+            self.assertLess(self.sample(WORK[work], "socketd-ntp").figure, 1e6)
+
+
+class RelayTests(SynchronousTestCase):
+    """Tests for peers that are there for scale."""
+
+    def test_haproxy(self) -> None:
+        """A relay gives back what the server behind it does."""
+        need(*COMPILING, "haproxy")
+        for work in ("pingpong-64", "connects"):
+            ask(self, WORK[work], "haproxy")
 
 
 class RulesTests(SynchronousTestCase):

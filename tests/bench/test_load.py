@@ -117,11 +117,12 @@ class PeerTests(SynchronousTestCase):
             self.assertEqual(self.load(port, *arguments)[1], WINDOW)
 
     def test_every(self) -> None:
-        """With a pace, no connection sends more often."""
+        """With a pace, no connection or socket sends more often."""
         port = self.start(python_peer("asyncio_echo"))
-        report, _ = self.load(port, *ECHO, "--every", "0.05")
-        most = int(FEW) * (report.seconds / 0.05 + 2)
-        self.assertTrue(0 < report.messages <= most, report)
+        for arguments in (ECHO, ("udp", "--connections", FEW, "--size", "0")):
+            report, _ = self.load(port, *arguments, "--every", "0.05")
+            most = int(FEW) * (report.seconds / 0.05 + 2)
+            self.assertTrue(0 < report.messages <= most, report)
 
     def test_idle(self) -> None:
         """
@@ -206,9 +207,11 @@ class FailureTests(SynchronousTestCase):
     def test_wrong_options(self) -> None:
         """What does not go together is told of."""
         for arguments, expected in (
-            (("idle", "--every", "5"), "--every is for echo only"),
+            (("idle", "--every", "5"), "--every is for echo and datagrams only"),
             (("ntp", "--connections", "8", "--sources", "7"), "each socket needs one"),
             (("udp", "--size", "1233"), "--size of datagrams is 1232 at most"),
+            (("ntp", "--datagram", "23"), "--datagram has 48 to 1232 bytes"),
+            (("ntp", "--datagram", "zz" * 48), "--datagram: not hexadecimal"),
             (("ask", "--size", "9"), "--question and --answer go together"),
             (("echo", "--question", "a"), "--question and --answer go together"),
             (("echo", "--question", "a", "--answer", "bc"), "equally long"),

@@ -29,13 +29,18 @@ class PeerTests(SynchronousTestCase):
         need(*COMPILING)
 
     def test_every_peer(self) -> None:
-        """The daemon, asyncio and plain Twisted echo messages and blocks over TLS."""
-        self.assertEqual(set(LOADS), {"tls-64", "tls-bulk"})
+        """
+        The daemon, asyncio and plain Twisted echo messages and blocks over TLS, and shake hands;
+        plain Twisted resumes no session.
+        """
+        self.assertEqual(set(LOADS), {"tls-64", "tls-bulk", "tls-connects", "tls-resumed"})
         self.assertEqual(TLS_PEERS, ("socketd-tls", "asyncio-tls", "twisted-tls"))
         for name in TLS_PEERS:
             self.assertEqual(BY_NAME[name].missing(), "", name)
             with serving(BY_NAME[name], choose().server) as running:
                 for load in LOADS.values():
+                    if "--resume" in load and name == "twisted-tls":
+                        continue
                     arguments = [*load, "--port", str(running.port), *SHORT]
                     report = run(arguments, choose().load, lambda mark: None)
                     self.assertEqual((report.errors, report.first_error), (0, ""), name)
@@ -63,11 +68,21 @@ class MissingTests(SynchronousTestCase):
             )
         self.assertIn("Connection refused", str(error))
 
+    def test_not_resumed(self) -> None:
+        """A server that resumes no session is not measured as if it did."""
+        with serving(BY_NAME["twisted-tls"], choose().server) as running:
+            arguments = [*LOADS["tls-resumed"], "--port", str(running.port), *SHORT]
+            try:
+                said = run(arguments, choose().load, lambda mark: None).first_error
+            except LoadFailed as error:  # the first connections were fast
+                said = str(error)
+        self.assertIn("the session is not resumed", said)
+
     def test_echo_only(self) -> None:
         """The other modes have no TLS."""
         arguments = ["udp", "--tls", "1", "--port", "1", *SHORT]
         error = self.assertRaises(LoadFailed, run, arguments, choose().load, lambda mark: None)
-        self.assertIn("--tls is for echo only", str(error))
+        self.assertIn("--tls is for echo and connects only", str(error))
 
 
 class PlaceTests(SynchronousTestCase):

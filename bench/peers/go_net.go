@@ -1,4 +1,4 @@
-// The peer of Go's net/http: a page, and an echo beside it. One processor, as all others have.
+// The peers of Go: an echo by net, and a page by net/http. One processor, as all others have.
 package main
 
 import (
@@ -25,10 +25,19 @@ func echo(listener net.Listener) {
 		if err != nil {
 			return
 		}
-		go func() {
-			io.Copy(connection, connection)
-			connection.Close()
-		}()
+		go serve(connection)
+	}
+}
+
+// io.Copy would use splice(2) and a pipe, which is for bulk.
+func serve(connection net.Conn) {
+	defer connection.Close()
+	buffer := make([]byte, 65536)
+	for {
+		count, err := connection.Read(buffer)
+		if _, failed := connection.Write(buffer[:count]); err != nil || failed != nil {
+			return
+		}
 	}
 }
 
