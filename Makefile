@@ -28,8 +28,9 @@ JOBS ?= $(shell nproc)
 # the seeds go with the unit tests, so that each run tries something from end to end.
 TEST_FILES := $(sort $(shell find tests -name 'test_*.py'))
 DAEMON_TESTS := tests/chaos/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
-    tests/support/test_limits.py tests/manual/test_tutorial.py tests/manual/test_measure_page.py \
-    tests/bench/test_load.py tests/bench/test_tls.py tests/bench/test_answers.py tests/contract/test_over_reactor.py \
+    tests/support/test_limits.py tests/manual/test_tutorial.py tests/manual/test_howto.py \
+    tests/manual/test_measure_page.py tests/bench/test_load.py tests/bench/test_tls.py \
+    tests/bench/test_answers.py tests/contract/test_over_reactor.py \
     tests/contract/test_builders.py tests/net/faults/test_statistics.py
 SEEDS := tests/system/test_seeds.py
 DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))

@@ -85,15 +85,14 @@ def pattern(output: str) -> str:
     line part of it, alone any number of lines.
     """
     lines = output.rstrip("\n").split("\n")
-    return "\n".join(
-        r"[\s\S]*?" if line == "..." else ".*".join(map(re.escape, line.split("...")))
-        for line in lines
-    )
+    text = "\n".join(".*".join(map(re.escape, line.split("..."))) for line in lines)
+    text = re.sub(r"(?m)^\.\*\n", lambda _: r"(?:.*\n)*?", text)
+    return re.sub(r"\n\.\*$", lambda _: r"(?:\n.*)*", text)
 
 
 def key(port: re.Match[str]) -> str:
     """Name a port, which UDP has another of than TCP."""
-    is_udp = re.search(r"\budp[: ]\S*$", port.string[: port.start()])
+    is_udp = re.search(r"(\budp[: ]|\bntp:|--stamp )\S*$", port.string[: port.start()])
     return f"udp{port[0]}" if is_udp else port[0]
 
 
@@ -126,7 +125,8 @@ class PageCase(SystemCase):
             elif block.language != "sh":
                 self._keep(block.text)
         self._compare()
-        self._servers[-1].stop()
+        for server in self._servers[-1:]:
+            server.stop()
 
     def _start(self, words: list[str]) -> Daemon:
         started = Daemon(words, env=self._environ, cwd=self.directory)
