@@ -110,10 +110,9 @@ def read_request(packet: bytes, start: int) -> Request | bytes:
     try:
         found.extend(fields_of(packet, start))
     except FieldError:
+        # Without NTS it is a message authentication code of plain NTP, for example.
         if any(field.type in _OF_NTS for field in found):
             raise
-        # A message authentication code of plain NTP, for example.
-        return b""
     identifiers, cookies, placeholders, authenticators = (
         [field for field in found if field.type == kind] for kind in _KINDS
     )

@@ -54,7 +54,8 @@ def parse_server(text: str) -> str:
     if not text:
         return text
     try:
-        return str(ip_address(text))
+        if "%" not in text:
+            return str(ip_address(text))
     except ValueError:
         if is_host_name(text.lower()):
             return text.lower()

@@ -240,7 +240,7 @@ class StampDatagrams(DatagramProtocol):
 
         @return: the answer, and the DSCP that the sender asked for.
         """
-        source, destination = self._location(addr) if self._options.location else _NOWHERE
+        source, destination = self._location(addr)
         facts = Facts(
             source=source,
             destination=destination,
@@ -258,11 +258,17 @@ class StampDatagrams(DatagramProtocol):
         return sign(found.wire, sequence, probe.key), found.dscp
 
     def _location(self, addr: Any) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
-        """Give source and destination of the current packet."""
+        """
+        Give source and destination of the current packet; not told they are zeros of the same
+        family.
+        """
         if not isinstance(addr, tuple):
             return _NOWHERE
+        source = _packed(addr[0])
+        if not self._options.location:
+            return (bytes(len(source)), 0), (bytes(len(source)), 0)
         asked = self.transport.destination
-        return (_packed(addr[0]), addr[1]), (_packed(asked.host), asked.port)
+        return (source, addr[1]), (_packed(asked.host), asked.port)
 
     def _now(self) -> int:
         return instant(self._context.wall_clock())

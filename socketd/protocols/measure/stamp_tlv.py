@@ -32,6 +32,11 @@ INTEGRITY_FAILED = 0x20
 EXTRA_PADDING, LOCATION, TIMESTAMP_INFORMATION, CLASS_OF_SERVICE = 1, 2, 3, 4
 DIRECT_MEASUREMENT, ACCESS_REPORT, FOLLOW_UP_TELEMETRY, HMAC = 5, 6, 7, 8
 
+#: The types for Private Use (RFC 8972, tables 1 and 4), whose values begin with the number of the
+#: vendor, and how many octets that has.
+PRIVATE_USE = range(252, 255)
+VENDOR_LENGTH = 4
+
 #: What keeps the clock (RFC 8972, section 5.4): NTP, or nothing; the kernel tells no more.
 SYNC_NTP, SYNC_NONE = 1, 5
 
@@ -47,7 +52,6 @@ ACCESS_IDS = (1, 2)
 _MAC, _DESTINATION, _SOURCE = 1, 4, 7
 _EUI_64 = 3
 _LOCATIONS = {_MAC: 8, _DESTINATION: 16, _SOURCE: 16}
-_LAST_LOCATION = 9
 
 _PORTS = struct.Struct("!HH")
 _COUNTERS = struct.Struct("!II")
@@ -59,7 +63,8 @@ class Facts:
     """
     What a reflector knows of a packet.
 
-    @ivar source: packed address and port; an address that is not known or not told is empty.
+    @ivar source: packed address and port; an address that is not known is empty, one that is not
+        told is zero.
     @ivar destination: the same of where it was sent to.
     @ivar tos: its TOS; C{None} if not known.
     @ivar dscps: the values that an answer may have by request.
@@ -208,7 +213,7 @@ def _answer_all(out: bytearray, tlvs: list[Tlv], facts: Facts) -> int | None:
     for tlv in tlvs:
         value = memoryview(out)[tlv.begin : tlv.end]
         answer = _ANSWERS.get(tlv.type)
-        out[tlv.at] = UNRECOGNISED if answer is None else answer(value, facts)
+        out[tlv.at] = _unknown(tlv.type, len(value)) if answer is None else answer(value, facts)
         if out[tlv.at] & MALFORMED:
             return dscp
         if tlv.type == CLASS_OF_SERVICE and (value[0] >> 2) in facts.dscps:
@@ -219,6 +224,29 @@ def _answer_all(out: bytearray, tlvs: list[Tlv], facts: Facts) -> int | None:
     return dscp
 
 
+def _unknown(type: int, length: int) -> int:
+    """Return the flags of a TLV, or of a part, of an unknown type, with a value of this length."""
+    is_short = type in PRIVATE_USE and length < VENDOR_LENGTH
+    return UNRECOGNISED | MALFORMED if is_short else UNRECOGNISED
+
+
+def _answer_parts(
+    value: memoryview, begin: int, answer: Callable[[memoryview, int], int]
+) -> int:
+    """
+    Answer the parts of a TLV, which have the form of TLVs and follow its own fields.
+
+    @param answer: answers a part of a type, and returns its flags.
+    """
+    end = begin
+    for sub in split(bytes(value), begin):
+        value[sub.at] = answer(value[sub.at : sub.end], sub.type)
+        if value[sub.at] & MALFORMED:
+            return MALFORMED
+        end = sub.end
+    return 0 if end == len(value) else MALFORMED
+
+
 def _answer_padding(value: memoryview, facts: Facts) -> int:
     return 0
 
@@ -227,20 +255,20 @@ def _answer_location(value: memoryview, facts: Facts) -> int:
     if len(value) < _PORTS.size:
         return MALFORMED
     _PORTS.pack_into(value, 0, facts.destination[1], facts.source[1])
-    end = _PORTS.size
-    for sub in split(bytes(value), end):
-        value[sub.at] = _answer_sub(value[sub.at : sub.end], sub.type, facts)
-        if value[sub.at] & MALFORMED:
-            return MALFORMED
-        end = sub.end
-    return 0 if end == len(value) else MALFORMED
+    return _answer_parts(
+        value, _PORTS.size, lambda part, type: _answer_location_part(part, type, facts)
+    )
 
 
-def _answer_sub(sub: memoryview, type: int, facts: Facts) -> int:
-    """Answer a part of a Location TLV, and return its flags."""
+def _answer_location_part(sub: memoryview, type: int, facts: Facts) -> int:
+    """
+    Answer a part of a Location TLV, and return its flags.
+
+    The types of answers are not processed in what is sent here, and have the flag for that.
+    """
     length = _LOCATIONS.get(type)
     if length is None:
-        return 0 if 0 < type <= _LAST_LOCATION else UNRECOGNISED
+        return _unknown(type, len(sub) - HEADER_LENGTH)
     if len(sub) != HEADER_LENGTH + length:
         return MALFORMED
     address = b""
@@ -254,11 +282,12 @@ def _answer_sub(sub: memoryview, type: int, facts: Facts) -> int:
 
 
 def _answer_timestamp_information(value: memoryview, facts: Facts) -> int:
-    if len(value) != 4:
+    """Fill its fields in; no parts are defined for those that may follow."""
+    if len(value) < 4:
         return MALFORMED
     source = SYNC_NTP if facts.synchronised else SYNC_NONE
-    value[:] = bytes((source, METHOD_SOFTWARE)) * 2
-    return 0
+    value[:4] = bytes((source, METHOD_SOFTWARE)) * 2
+    return _answer_parts(value, 4, lambda part, type: _unknown(type, len(part) - HEADER_LENGTH))
 
 
 def _answer_class_of_service(value: memoryview, facts: Facts) -> int:
@@ -284,11 +313,12 @@ def _answer_direct_measurement(value: memoryview, facts: Facts) -> int:
 
 def _answer_access_report(value: memoryview, facts: Facts) -> int:
     """
-    Copy an Access ID and a return code. An invalid ID is discarded: it comes back as not
-    recognised, since the answer keeps the length of the request.
+    Copy an Access ID and a return code; the rest is reserved, and zero. An invalid ID is
+    discarded: it comes back as not recognised, since the answer keeps the length of the request.
     """
     if len(value) != 4:
         return MALFORMED
+    value[:] = bytes((value[0] & 0xF0, value[1], 0, 0))
     return 0 if value[0] >> 4 in ACCESS_IDS else UNRECOGNISED
 
 

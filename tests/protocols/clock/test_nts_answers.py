@@ -268,7 +268,11 @@ class PlainTests(Case):
         self.assertEqual(self.counts, {})
 
     def test_identifier_alone(self) -> None:
-        """An identifier without NTS is returned (section 5.3), one of them."""
+        """
+        An identifier without NTS is returned (section 5.3), one of them, also before a message
+        authentication code.
+        """
         field = ef(0x0104, bytes(range(32)))
-        self.assertEqual(self.ask_one(HEADER + field)[48:], field)
+        for behind in (b"", bytes(20), b"\0\1\0\2" + b"x" * 16):
+            self.assertEqual(self.ask_one(HEADER + field + behind)[48:], field)
         self.assertEqual(len(self.ask_one(HEADER + field * 2)), LENGTH)

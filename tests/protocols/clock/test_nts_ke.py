@@ -190,6 +190,8 @@ class SettingsTests(SynchronousTestCase):
         """A server is a host, a port has a number, the path is whole."""
         for option, value, why in (
             ("ntp_server", "a b", "is no host; write such as ntp.example.org or 192.0.2.1"),
+            ("ntp_server", "fe80::1%eth0",
+             "is no host; write such as ntp.example.org or 192.0.2.1"),
             ("ntp_port", "0", "is out of range; write 1 to 65535"),
             ("keys", "nts.keys", "is no whole path; write such as {state}/nts.keys"),
         ):

@@ -235,9 +235,11 @@ class LocationTests(StampCase):
         self.assertEqual(found[53:58], bytes((9, 0, 16, 0xFE, 0x80)))
 
     def test_withheld(self) -> None:
-        """C{location = no} tells none."""
+        """C{location = no} tells the family of addresses only."""
         self.serve(location=False)
-        self.assertEqual(set(self.answer(self.request)[48:52]), {0})
+        for source, kind in ((PRIVATE, 8), (("fe80::1%eth0", 4711), 9)):
+            found = self.answer(self.request, source)
+            self.assertEqual(found[48:], bytes(4) + wire.tlv(kind, bytes(16), 0))
 
 
 class AuthenticatedTests(StampCase):

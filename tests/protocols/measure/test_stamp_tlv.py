@@ -68,10 +68,19 @@ class FlagTests(SynchronousTestCase):
         """A TLV of the wrong length has M; what follows it comes back as it came."""
         behind = tlv(4, b"abcd", 0xFF)
         for kind, right in ((2, 4), (3, 4), (4, 4), (5, 12), (6, 4), (7, 16)):
-            wrong = (right - 1,) if kind == 2 else (0, right - 1, right + 1)
+            wrong = (0, right - 1) if kind in (2, 3) else (0, right - 1, right + 1)
             for size in wrong:
                 found = answer(tlv(kind, bytes(size)) + behind)
                 self.assertEqual(found, tlv(kind, bytes(size), 0x40) + behind, (kind, size))
+
+    def test_private(self) -> None:
+        """One for private use has U, and M if it is too short for the number of its vendor."""
+        for kind in (252, 254):
+            self.assertEqual(answer(tlv(kind, b"1234")), tlv(kind, b"1234", 0x80))
+            self.assertEqual(answer(tlv(kind, b"123")), tlv(kind, b"123", 0xC0))
+            within = struct.pack("!HH", 862, 4711)
+            found = answer(tlv(2, bytes(4) + tlv(kind, b"123")))
+            self.assertEqual(found, tlv(2, within + tlv(kind, b"123", 0xC0), 0x40))
 
     def test_cut(self) -> None:
         """So has one that is longer than the rest of the packet, or shorter than a header."""
@@ -113,10 +122,10 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(found, tlv(2, bytes(4) + tlv(8, bytes(16), 0), 0))
 
     def test_location_parts(self) -> None:
-        """Its parts have flags of their own: unknown, malformed, and cleared."""
+        """Its parts have flags of their own: unknown, of an answer, and malformed."""
         ports = struct.pack("!HH", 862, 4711)
         found = answer(tlv(2, bytes(4) + tlv(77, b"x") + tlv(5, b"y", 0xFF)))
-        self.assertEqual(found, tlv(2, ports + tlv(77, b"x", 0x80) + tlv(5, b"y", 0), 0))
+        self.assertEqual(found, tlv(2, ports + tlv(77, b"x", 0x80) + tlv(5, b"y", 0x80), 0))
         for broken in (tlv(4, bytes(15)), tlv(1, bytes(9))):
             found = answer(tlv(2, bytes(4) + broken) + tlv(1, b""))
             expected = tlv(2, ports + b"\x40" + broken[1:], 0x40) + tlv(1, b"")
@@ -130,6 +139,14 @@ class ContentTests(SynchronousTestCase):
             facts = evolve(FACTS, synchronised=synchronised)
             expected = tlv(3, bytes((source, 2, source, 2)), 0)
             self.assertEqual(answer(tlv(3, bytes(4)), facts), expected)
+
+    def test_timestamp_information_parts(self) -> None:
+        """Optional parts of it are unknown; what is left behind them is malformed."""
+        told = bytes((1, 2, 1, 2))
+        found = answer(tlv(3, bytes(4) + tlv(9, b"part")))
+        self.assertEqual(found, tlv(3, told + tlv(9, b"part", 0x80), 0))
+        found = answer(tlv(3, bytes(4) + b"x"))
+        self.assertEqual(found, tlv(3, told + b"x", 0x40))
 
     def cos(self, dscp1: int, dscp2: int = 0, ecn: int = 0, rp: int = 0) -> bytes:
         """Write the value of a Class of Service TLV."""
@@ -156,10 +173,13 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(found, tlv(5, struct.pack("!III", 9, 3, 2), 0))
 
     def test_access_report(self) -> None:
-        """A report comes back; one with an invalid ID is not recognised."""
+        """
+        A report comes back, with zeros where it is reserved; one with an invalid ID is not
+        recognised.
+        """
         for kind, flags in ((1, 0), (2, 0), (0, 0x80), (3, 0x80), (15, 0x80)):
-            value = bytes((kind << 4 | 5, 1, 2, 3))
-            self.assertEqual(answer(tlv(6, value)), tlv(6, value, flags))
+            found = answer(tlv(6, bytes((kind << 4 | 5, 1, 2, 3))))
+            self.assertEqual(found, tlv(6, bytes((kind << 4, 1, 0, 0)), flags))
 
     def test_follow_up(self) -> None:
         """The last answer is told, and nothing without a session."""
