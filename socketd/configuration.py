@@ -18,6 +18,7 @@ from socketd.common.paths import OTHERS_WRITE
 from socketd.net.needs import needed
 from socketd.net.sockets import rlimit
 from socketd.net.sockets.conflicts import conflicts
+from socketd.net.sockets.group import Sharing
 from socketd.net.sockets.sockopts import validate
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import MAX_AMPLIFY
@@ -111,6 +112,7 @@ class _Machine:
             for option, message in (*validate(service), *self._load(service)):
                 yield service.complaint(option, message)
         yield from conflicts(settings)
+        yield from Sharing.asked(settings).refusals(settings.services)
         yield from _control(settings)
         yield from _runtime(settings, self.runtime)
         if self.limit is not None:

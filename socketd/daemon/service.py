@@ -33,6 +33,7 @@ from socketd.net.listen import Bound, bind, inherit
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.bind import CannotListen
+from socketd.net.sockets.group import Sharing
 from socketd.net.timer_wheel import TimerWheel
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
@@ -63,6 +64,7 @@ class Shared:
 
     @ivar capacity: the limit of connections for the whole daemon.
     @ivar inherited: the sockets passed by systemd.
+    @ivar sharing: how workers share the listeners; one worker is this process itself.
     @ivar datagram_ports: the ports of all datagram listeners: replying to a datagram from
         one of them could start an endless loop.
     @ivar further_ports: those that protocols have opened beside their listeners; an opened port
@@ -78,6 +80,7 @@ class Shared:
     context: ProtocolContext
     interfaces: Callable[[], LocalAddresses]
     inherited: Inherited = Inherited()
+    sharing: Sharing = Sharing()
     datagram_ports: set[int] = field(factory=set)
     further_ports: list[int] = field(factory=list)
 
@@ -175,16 +178,17 @@ class SocketService:
         if listener.is_inherited:
             return self._inherit(listener)
         options = self.settings.sockets
+        spread = self._shared.sharing.spread(self.settings, listener)
         if pool is None:
-            return [bind(listener, options)]
+            return [bind(listener, options, spread=spread)]
         held, within = pool.take(listener), pool.take_within(listener)
         kept = [
-            one.for_listener(evolve(listener, interface=one.listener.interface), options)
+            one.for_listener(evolve(listener, interface=one.listener.interface), options, spread)
             for one in within
         ]
         if held is not None:
-            return [held.for_listener(listener, options), *kept]
-        return [bind(listener, options, [*within, *pool.beside(listener)]), *kept]
+            return [held.for_listener(listener, options, spread), *kept]
+        return [bind(listener, options, [*within, *pool.beside(listener)], spread), *kept]
 
     def settle(self) -> list[str]:
         """Apply the socket options to reused sockets, and list those that cannot be changed."""

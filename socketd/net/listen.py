@@ -19,17 +19,14 @@ from socketd.net.datagram.port import DatagramTerms
 from socketd.net.port import Port
 from socketd.net.service_state import ServiceState
 from socketd.net.sockets.activation import InheritedSocket
-from socketd.net.sockets.bind import (
-    RECEIVE_BUFFER,
-    CannotListen,
-    bind_socket,
-    prepare,
-    sharing,
-)
+from socketd.net.sockets.bind import RECEIVE_BUFFER, CannotListen, prepare, sharing
+from socketd.net.sockets.group import SINGLE, Spread, bind_group, begin
 from socketd.net.sockets.sockopts import Refused, change
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import BindAddress, Listener, bind_address, canonical_host
 from socketd.settings.model import IProtocolSpec, SocketOptions
+
+_COUNT_CHANGED = "another number of workers would serve it; start the daemon again for that"
 
 _BESIDE_REFUSED = (
     "this daemon itself holds {}, and the system lets no other socket be bound beside it;"
@@ -45,6 +42,9 @@ class Bound:
     @ivar options: the options that were set on the socket.
     @ivar before: the listener that a reused socket was bound for.
     @ivar beside: sockets with a conflicting address; until L{settle} it does not listen.
+    @ivar spread: how workers share it.
+    @ivar more: the sockets of all workers but the first one.
+    @ivar is_lent: whether another process owns the socket: systemd, or the master of a worker.
     @ivar port: the port that serves it, after L{serve}.
     """
 
@@ -59,7 +59,19 @@ class Bound:
 
     before: Listener | None = None
     beside: Sequence[socket.socket] = ()
+    spread: Spread = SINGLE
+    more: Sequence[socket.socket] = ()
+    is_lent: bool = field(kw_only=True)
     port: Port | None = field(default=None, init=False)
+
+    @is_lent.default
+    def _comes_from_systemd(self) -> bool:
+        return self.listener.is_inherited
+
+    @property
+    def socks(self) -> list[socket.socket]:
+        """Its sockets, by worker."""
+        return [self.sock, *self.more]
 
     @property
     def is_stream(self) -> bool:
@@ -89,7 +101,7 @@ class Bound:
         make: Any = StreamPort if self.is_stream else datagram_port
         port = make(reactor, self.sock, served, service_state, *terms)
         port.stopping = self._remove_file
-        if not self.listener.is_inherited:
+        if not self.is_lent:
             port.rebind = self._rebind
         self.port = port
         port.startListening()
@@ -127,25 +139,30 @@ class Bound:
     @property
     def missing(self) -> str:
         """Why peers cannot reach its socket file; empty if they can."""
-        if not self.listener.has_file or self._owns_file():
+        if self.is_lent or not self.listener.has_file or self._owns_file():
             return ""
         if os.path.lexists(self.listener.path):
             return "another file is in its place"
         return "its file is gone; a reload makes another one"
 
-    def for_listener(self, listener: Listener, options: SocketOptions) -> Bound:
+    def for_listener(
+        self, listener: Listener, options: SocketOptions, spread: Spread = SINGLE
+    ) -> Bound:
         """
         Reuse the socket for another listener of the same address; the options are tried on
         a scratch socket, so that this one is unchanged.
 
-        @raise CannotListen: if the system refuses an option.
+        @raise CannotListen: if the system refuses an option, or the number of workers changes.
         """
+        if spread.count != self.spread.count:
+            raise CannotListen(_COUNT_CHANGED)
         with socket.socket(listener.family, listener.type) as scratch:
             try:
                 prepare(scratch, listener, options)
             except (OSError, Refused) as problem:
                 raise CannotListen.because(problem) from None
-        return Bound(listener, self.sock, self.options, self._file, self.listener)
+        kept = self.sock, self.options, self._file, self.listener
+        return Bound(listener, *kept, spread=spread, more=self.more)
 
     def settle(self, new: SocketOptions) -> list[str]:
         """
@@ -155,20 +172,24 @@ class Bound:
         @return: the refused settings, one text each.
         """
         before, beside, self.beside = self.before, self.beside, ()
-        if self.listener.is_inherited or not (before or beside):
+        if self.is_lent or not (before or beside):
             return []
-        refused = change(self.sock, self.listener, self.options, new)
+        refused = [text for sock in self.socks for text in self._change(sock, new)]
         self.options = new
-        if not self.is_stream and new.so_rcvbuf is None:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         try:
             if before and self._owns_file() and self.listener.mode != before.mode:
                 os.chmod(self.listener.path, self.listener.mode)
-            if self.is_stream:
-                with sharing(self.sock, *beside):
-                    self.sock.listen(self.listener.backlog)
+            with sharing(*self.socks, *beside):
+                begin(self.socks, self.listener, self.spread)
         except OSError as problem:
             refused.append(f"listen: {problem.strerror}")
+        return refused
+
+    def _change(self, sock: socket.socket, new: SocketOptions) -> list[str]:
+        old, new = self.spread.options(self.options), self.spread.options(new)
+        refused = change(sock, self.listener, old, new)
+        if not self.is_stream and new.so_rcvbuf is None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return refused
 
     def finish(self) -> None:
@@ -184,6 +205,8 @@ class Bound:
 
     def close(self) -> None:
         """Stop serving, and remove the file of a UNIX socket if it is still ours."""
+        for sock in self.more:
+            sock.close()
         if self.port is not None:
             self.port.close()
             return
@@ -195,26 +218,35 @@ class Bound:
             os.unlink(self.listener.path)
 
     def _owns_file(self) -> bool:
-        return self._file is not None and _identity(self.listener.path) == self._file
+        if self.is_lent or self._file is None:
+            return False
+        return _identity(self.listener.path) == self._file
 
 
-def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = ()) -> Bound:
+def bind(
+    listener: Listener,
+    options: SocketOptions,
+    beside: Sequence[Bound] = (),
+    spread: Spread = SINGLE,
+) -> Bound:
     """
     Bind a listener.
 
     @param beside: sockets of this daemon with a conflicting address.  If there are any, a
         stream socket listens only from L{Bound.settle} on, so that a reload that is rolled
         back loses no connection.
+    @param spread: how workers share it.
     @raise CannotListen: if a step fails; the text says why.
     """
     others = [one.sock for one in beside]
     try:
-        sock = bind_socket(listener, options, others)
+        first, *more = bind_group(listener, options, others, spread)
     except (OSError, Refused) as problem:
         if beside and getattr(problem, "errno", None) == EADDRINUSE:
             raise CannotListen(_BESIDE_REFUSED.format(*beside)) from None
         raise CannotListen.because(problem, listener) from None
-    return Bound(listener, sock, options, beside=others if listener.is_stream else ())
+    later = others if listener.is_stream else ()
+    return Bound(listener, first, options, beside=later, spread=spread, more=more)
 
 
 def bind_for_twisted(listener: Listener, options: SocketOptions) -> Bound:

@@ -11,7 +11,9 @@ from socketd.settings.faults.profile import FAULT
 from socketd.settings.model import ServiceSettings, Settings
 
 #: Daemon options that take effect only at the next start.
-AT_START = ("control", "http", "http_names", "status_page", "log_format")
+AT_START = (
+    "control", "http", "http_names", "status_page", "log_format", "workers", "balance",
+)  # fmt: skip
 
 
 def differences(old: Settings, new: Settings) -> tuple[str, ...]:

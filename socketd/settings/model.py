@@ -66,7 +66,23 @@ _SECONDS = within(DURATION, 1.0, 32767.0, "write 1s to 9h")
 _COUNT = within(NUMBER, 1, 127, "write 1 to 127")
 _BUFFER = within(SIZE, 1, 1024**3, "write up to 1GiB")
 _CAP = within(NUMBER, 1, 1_000_000, "write 1 to 1000000")
+
+#: The most workers: more cores than one machine's network is served by.
+MAX_WORKERS = 64
+
+#: As many workers as there are cores.
+AUTO = 0
+
+#: How workers share sockets: so that one source always meets the same one.
+BY_SOURCE = "source"
+
+_WORKERS = within(NUMBER, 1, MAX_WORKERS, f"write 1 to {MAX_WORKERS}, or auto")
 _MILLISECONDS = within(DURATION, 0.001, 86400.0, "write 1ms to 24h")
+
+
+def _parse_workers(text: str) -> int:
+    """Parse a number of workers; C{auto} is L{AUTO}."""
+    return AUTO if text == "auto" else int(_WORKERS.parse(text))
 
 
 @frozen
@@ -112,6 +128,18 @@ class DaemonOptions:
         None,
         "Concurrent connections of all services; by default 10000, or what the descriptor limit"
         " allows.",
+    )
+    workers: int = option(
+        ValueType(f"number up to {MAX_WORKERS} | auto", _parse_workers),
+        1,
+        "How many processes serve, so that more than one core is used; auto: one for each core"
+        " that the daemon may use.",
+    )
+    balance: str = option(
+        choice(BY_SOURCE, "flow"),
+        BY_SOURCE,
+        "How workers share the sockets of TCP and UDP: each source, as source_prefix says, is"
+        " always served by the same one, or the kernel spreads by addresses and ports.",
     )
 
 

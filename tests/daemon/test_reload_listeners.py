@@ -163,7 +163,9 @@ class MovedTests(DaemonCase):
         """
         there = {"127.0.0.1"}
 
-        def bind_there(listener: Listener, options: SocketOptions, beside: Any = ()) -> Bound:
+        def bind_there(
+            listener: Listener, options: SocketOptions, *more: Any, **rest: Any
+        ) -> Bound:
             if listener.interface not in there:
                 raise CannotListen("no such address", absent=True)
             return bind(listener, options)

@@ -29,6 +29,8 @@ OTHER = {
     "log_format": "json",
     "log_quiet": "127.0.0.1",
     "max_connections": "7",
+    "workers": "auto",
+    "balance": "flow",
 }
 
 

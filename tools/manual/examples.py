@@ -16,6 +16,7 @@ _OWN = {
     "DaemonOptions.status_page": "no",
     "DaemonOptions.log_quiet": "192.0.2.10",
     "DaemonOptions.max_connections": "5000",
+    "DaemonOptions.workers": "auto",
     "ServiceOptions.protocol": "echo",
     "ServiceOptions.listen": "tcp:7007, udp:7007",
     "ServiceOptions.fault": "flaky",

@@ -69,10 +69,9 @@ def bind_socket(
     listener: Listener, options: SocketOptions, beside: Sequence[socket.socket] = ()
 ) -> socket.socket:
     """
-    Create a listener's socket, set its options, bind it and let it listen.
+    Create a listener's socket, set its options and bind it.
 
-    @param beside: sockets of this daemon with a conflicting address.  If there are any, a
-        stream socket does not listen yet.
+    @param beside: sockets of this daemon with a conflicting address.
     @raise OSError: if a step fails.
     @raise Refused: if the system refuses an option.
     """
@@ -81,8 +80,6 @@ def bind_socket(
         prepare(sock, listener, options)
         with sharing(sock, *beside):
             _bind(sock, listener)
-        if listener.is_stream and not beside:
-            sock.listen(listener.backlog)
     except BaseException:
         sock.close()
         raise
