@@ -318,7 +318,7 @@ class Effort:
     warm_up: float
 
 
-#: About ten minutes; an odd number of rounds, so that the median is one of them.
+#: About twenty minutes; an odd number of rounds, so that the median is one of them.
 FULL = Effort(rounds=15, seconds=0.4, warm_up=0.1)
 
 #: Less than a minute.
