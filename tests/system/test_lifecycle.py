@@ -33,6 +33,16 @@ protocol = http
 listen = tcp:0:interface=127.0.0.1
 """
 
+RULES = """
+[device]
+protocol = reply
+listen = tcp:0:interface=127.0.0.1
+framing = line
+rules =
+    "a" -> "1", after 1s
+    "b" -> "2"
+"""
+
 
 class ReloadCase(SystemCase):
     """A daemon that reads its file again."""
@@ -212,6 +222,18 @@ class StopTests(SystemCase):
                 (response,) = responses(read_to_end(asking))
                 found = response.json["path"], response.headers["Connection"]
                 self.assertEqual(found, ("/delay/1", "close"))
+            self.assertEqual(daemon.wait(), 0)
+
+    def test_delayed(self) -> None:
+        """An answer that a rule delays is sent, and so is what waits for it; then it closes."""
+        with self.daemon(RULES) as daemon:
+            with daemon.connect("device") as asking, daemon.connect("device") as idle:
+                idle.sendall(b"b\n")
+                self.assertEqual(idle.recv(9), b"2")
+                asking.sendall(b"a\nb\n")
+                daemon.ask_to_stop()
+                self.assertEqual(read_to_end(idle), b"")
+                self.assertEqual(read_to_end(asking), b"12")
             self.assertEqual(daemon.wait(), 0)
 
     def test_drain_timeout(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.protocols.frames import parse_framing
@@ -14,6 +15,7 @@ from socketd.protocols.framing import MessageProtocol
 from socketd.protocols.rules.conversation import Conversation, Script
 from socketd.protocols.rules.rule import Rule
 from socketd.protocols.rules.silence import Silence
+from socketd.protocols.spec import IDrainable
 
 #: The steps of expressions that count as a byte of answer, so that a batch ends with them, too:
 #: those of a whole batch take some 20 ms.
@@ -24,6 +26,7 @@ STEPS_PER_BYTE = 32
 MAX_DELAYED = 512
 
 
+@implementer(IDrainable)
 class ScriptedReply(MessageProtocol):
     """
     Answer each message of a connection by the first rule that matches.
@@ -68,6 +71,14 @@ class ScriptedReply(MessageProtocol):
         if self._delayed is not None:
             self._delayed.cancel()
             self._delayed = None
+
+    def drain(self) -> None:
+        """Close once a delayed answer is sent, and those of the messages that wait behind it."""
+        if not self.waiting:
+            self.transport.loseConnection()
+        elif not self.ended:
+            self.ended = True
+            self.framing.stop()
 
     def _follow(self, rule: Rule, answer: bytes) -> None:
         if rule.after:

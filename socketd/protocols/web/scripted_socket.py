@@ -17,7 +17,11 @@ from socketd.protocols.web.message_socket import MessageSocket
 
 
 class ScriptedSocket(MessageSocket):
-    """Answers each message by the first rule that matches, as text if it was text."""
+    """
+    Answers each message by the first rule that matches, as text if it was text.
+
+    @ivar reason: why it closes when the rules are done.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,7 @@ class ScriptedSocket(MessageSocket):
     ) -> None:
         super().__init__(connection, is_compressing, max_message, clock)
         self._scripted = ScriptedReply(Script(rules), "chunk", max_message, clock)
+        self.reason = CloseReason.NORMAL_CLOSURE
 
     def connectionMade(self) -> None:
         self._scripted.makeConnection(MessageTransport(self))
@@ -36,6 +41,10 @@ class ScriptedSocket(MessageSocket):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._scripted.connectionLost(reason)
+
+    def drain(self) -> None:
+        self.reason = CloseReason.GOING_AWAY
+        self._scripted.drain()
 
     def message_received(self, message: bytes | str) -> None:
         self._scripted.dataReceived(message.encode() if isinstance(message, str) else message)
@@ -53,7 +62,7 @@ class MessageTransport:
         return self._socket.disconnecting
 
     def write(self, data: bytes) -> None:
-        """Send a message: text to who sent text, if it can be."""
+        """Send a message: text if the last one was text, and it can be."""
         message: bytes | str = data
         if self._socket.is_text:
             try:
@@ -64,7 +73,7 @@ class MessageTransport:
 
     def loseConnection(self) -> None:
         """Close with a close frame."""
-        self._socket.close(CloseReason.NORMAL_CLOSURE)
+        self._socket.close(self._socket.reason)
 
     def abortConnection(self) -> None:
         """Reset the connection."""

@@ -12,6 +12,7 @@ from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.protocols.framing import BATCH_BYTES
 from socketd.protocols.rules.options import parse_rules
 from socketd.protocols.rules.scripted import MAX_DELAYED
+from socketd.protocols.spec import IDrainable
 from tests.protocols.fakes import (
     PEER,
     FakeDatagramTransport,
@@ -201,8 +202,40 @@ class DelayTests(TimeTestCase):
         protocol.connectionLost()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_drain(self) -> None:
+        """
+        A daemon that stops sends the delayed answer, and those of the messages that have come
+        after it; then it closes. Without one it closes at once.
+        """
+        protocol = self.begin('"a" -> "1", after 2s\n"b" -> "2"\nidle 9s -> "?"', framing="line")
+        verifyObject(IDrainable, protocol)
+        protocol.dataReceived(b"a\nb\na\nb")
+        protocol.drain()
+        protocol.dataReceived(b"\nb\n")
+        self.assertFalse(self.wire.disconnecting)
+        self.assertEqual(self.pass_time(2, 0, 1.9), [b"12", b"", b""])
+        self.assertFalse(self.wire.disconnecting)
+        self.assertEqual(self.pass_time(0.1), [b"1"])
+        self.assertTrue(self.wire.disconnecting)
+        protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        protocol = self.begin('"a" -> "1", after 2s\n"b" -> "2"', framing="line")
+        protocol.dataReceived(b"b\na")
+        protocol.drain()
+        self.assertEqual((self.wire.taken(), self.wire.disconnecting), (b"2", True))
+
+    def test_drain_at_the_end(self) -> None:
+        """So it is for a peer that has ended its input."""
+        protocol = self.begin('"a" -> "1", after 2s')
+        protocol.dataReceived(b"a")
+        protocol.readConnectionLost()
+        protocol.drain()
+        self.assertFalse(self.wire.disconnecting)
+        self.assertEqual(self.pass_time(2), [b"1"])
+        self.assertTrue(self.wire.disconnecting)
+
     def test_closing(self) -> None:
-        """What is delayed when the daemon closes is not sent."""
+        """What is delayed when an operator closes is not sent."""
         protocol = self.begin('"a" -> "1", after 2s')
         protocol.dataReceived(b"a")
         self.wire.loseConnection()
