@@ -44,6 +44,13 @@ class IDrainable(Interface):
         """
 
 
+class IFarewell(Interface):
+    """A protocol with something to say before an operator or a deadline closes its connection."""
+
+    def say_farewell() -> None:
+        """Write it, on a connection that is open; the close follows."""
+
+
 class ServiceRecord(Protocol):
     """
     Where a protocol records what it has done.

@@ -51,7 +51,7 @@ from socketd.net.stream.states import (
     SHUT_DOWN,
 )
 from socketd.net.timer_wheel import NOWHERE
-from socketd.protocols.spec import IDrainable
+from socketd.protocols.spec import IDrainable, IFarewell
 from socketd.settings.faults.profile import PROTOCOL
 
 _ENDS: dict[type[BaseException] | None, str] = {
@@ -359,7 +359,14 @@ class StreamConnection(ReadSide):
         start_tls(self, _STARTED[type(self)], contextFactory, normal)
 
     def close(self) -> None:
-        """Close after all data is sent (through TLS if active)."""
+        """
+        Close after all data is sent (through TLS if active), and the farewell of the protocol. The
+        daemon and an operator do not wait for a profile.
+        """
+        self.change_fault(None)
+        protocol = self._protocol_behind
+        if self.state.phase == OPEN and IFarewell.providedBy(protocol):
+            self._call(protocol.say_farewell)
         (self.app_transport or self).loseConnection()
 
     def half_close(self) -> None:

@@ -237,11 +237,6 @@ class Faulty(ReadSide):
         super().loseConnection()
         self._held_sent()
 
-    def close(self) -> None:
-        """Close for the daemon or an operator, who do not wait for the profile."""
-        self.change_fault(None)
-        (self.app_transport or self).loseConnection()
-
     def connectionLost(self, reason: Failure) -> None:
         self._fault.stop_timer()
         self._fault.drop()

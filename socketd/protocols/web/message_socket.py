@@ -21,7 +21,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason, Opcode
 from zope.interface import implementer
 
-from socketd.protocols.spec import IDrainable
+from socketd.protocols.spec import IDrainable, IFarewell
 
 #: Frames of one connection that are served in one turn of the reactor (about 2 ms), so that others
 #: are served in turn.
@@ -38,7 +38,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x80 | opcode, 127, length) + payload
 
 
-@implementer(IDrainable)
+@implementer(IDrainable, IFarewell)
 class MessageSocket(Protocol):
     """
     A connection that speaks WebSocket.
@@ -93,6 +93,10 @@ class MessageSocket(Protocol):
     def drain(self) -> None:
         """Close since the daemon goes away (RFC 6455, 7.4.1)."""
         self.close(CloseReason.GOING_AWAY)
+
+    def say_farewell(self) -> None:
+        """Close since this side wants to, not the daemon that goes away (RFC 6455, 7.4.1)."""
+        self.close(CloseReason.NORMAL_CLOSURE)
 
     def send_message(self, message: bytes | str) -> None:
         """Send a message in one frame; none after a close."""

@@ -22,7 +22,7 @@ from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.read_side import RECEIVE_SIZE
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
-from socketd.protocols.spec import IDrainable
+from socketd.protocols.spec import IDrainable, IFarewell
 from socketd.settings.faults.values import Latency, Slices
 from tests.net.faults.faulty_case import drawn
 from tests.support.fakes import (
@@ -442,6 +442,43 @@ class DrainTests(ConnectionTestCase):
         self.connection.close()
         self.assertTrue(self.connection.disconnecting)
         self.assertEqual(self.protocol.drained, 0)
+
+
+@implementer(IFarewell)
+class Polite(Recorder):
+    """A protocol that says something before it is closed."""
+
+    def say_farewell(self) -> None:
+        self.transport.write(b"bye")
+
+
+class FarewellTests(ConnectionTestCase):
+    """An operator closes a connection whose protocol has something to say."""
+
+    def make_protocol(self) -> Any:
+        return Polite()
+
+    def test_said_once(self) -> None:
+        """It is said before the close, behind all that was sent; once."""
+        verifyClass(IFarewell, Polite)
+        self.connection.write(b"all, ")
+        self.connection.close()
+        self.connection.close()
+        self.reactor.turn(3)
+        self.assertEqual(read_all(self.peer), (b"all, bye", True))
+
+    def test_not_by_itself(self) -> None:
+        """A protocol that closes by itself says what it likes to."""
+        self.connection.loseConnection()
+        self.connection.close()
+        self.reactor.turn(3)
+        self.assertEqual(read_all(self.peer), (b"", True))
+
+
+class FaultyFarewellTests(FarewellTests):
+    """So it is with a profile, which a close does not wait for."""
+
+    draw = drawn(latency=Latency(60.0))
 
 
 class LeavingTests(ConnectionTestCase):

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.protocols.registry import installed
 from socketd.protocols.rules.options import parse_rules
-from socketd.protocols.spec import IDrainable
+from socketd.protocols.spec import IDrainable, IFarewell
 from socketd.protocols.web.message_socket import BATCH, MessageSocket
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
@@ -195,6 +195,36 @@ class DrainTests(WebSocketCase):
             self.assertTrue(connection.wire.disconnecting)
             self.clock.advance(SOON)
             self.assertEqual(connection.received(), [])
+
+    def test_farewell(self) -> None:
+        """An operator's close, or that of a deadline, has 1000; no other follows."""
+        connection = self.open()
+        socket = connection.wire.protocol
+        verifyObject(IFarewell, socket)
+        socket.say_farewell()
+        socket.drain()
+        (found,) = connection.received()
+        self.assertEqual((found.opcode, code_of(found.payload)), (CLOSE, 1000))
+        self.assertTrue(connection.wire.disconnecting)
+
+    def test_delayed(self) -> None:
+        """With rules a delayed answer is sent first, and 1001 follows it."""
+        rules = parse_rules('"a" -> "late", after 2s\n* -> "?"')
+        connection = self.open(name="websocket", rules=rules)
+        connection.send(frame(TEXT, b"a"))
+        connection.wire.protocol.drain()
+        self.assertFalse(connection.wire.disconnecting)
+        self.clock.advance(2)
+        producer = connection.wire.producer
+        assert producer is not None
+        producer.resumeProducing()
+        late, last = connection.received()
+        self.assertEqual((late.payload, code_of(last.payload)), (b"late", 1001))
+        self.assertTrue(connection.wire.disconnecting)
+        connection = self.open(name="websocket", rules=rules)
+        connection.wire.protocol.drain()
+        (last,) = connection.received()
+        self.assertEqual(code_of(last.payload), 1001)
 
     def test_while_asking(self) -> None:
         """A request for WebSocket whose body is on its way becomes one that goes away."""
