@@ -208,6 +208,7 @@ class SocketService:
 
     def serve(self) -> None:
         """Serve the bound listeners, and log them."""
+        self.service_state.draining = False
         for bound in self.bound:
             self._serve(bound)
         # A program that waits for these lines may then send a signal, which is handled
@@ -234,6 +235,7 @@ class SocketService:
         Close the listeners so that L{bind} can bind them again. Sockets from systemd stay
         open, here as at systemd, since they cannot be created again.
         """
+        self.service_state.draining = True
         bound, self.bound = self.bound, []
         self.skipped.clear()
         self._close_further()

@@ -115,6 +115,7 @@ class ServiceState:
         it is read for each message.
     @ivar faults: the profile that is on, with its draws; C{None} is off.
     @ivar sources: what its protocol measures of each source, bounded by the protocol.
+    @ivar draining: whether the daemon accepts no further connections.
     @ivar counters: the service's counters; those of a connection are added when it closes.
     """
 
@@ -128,6 +129,7 @@ class ServiceState:
     awaits_us: Callable[[int], bool] = field(default=lambda connection_id: False)
     observed: bool = field(default=False, init=False)
     announced: bool = field(default=False, init=False)
+    draining: bool = field(default=False, init=False)
     faults: ServiceFaults | None = field(default=None, init=False)
     counters: Counters = field(factory=Counters, init=False)
     sources: OrderedDict[Any, Any] = field(factory=OrderedDict, init=False)

@@ -60,12 +60,14 @@ class ServiceRecord(Protocol):
     @ivar counters: the counters of the service.
     @ivar sources: what a protocol that measures keeps of each source, the latest last; it bounds
         them.
+    @ivar draining: whether clients are to go elsewhere: no further connection is accepted.
     """
 
     announced: bool
     log_connections: bool
     counters: Counters
     sources: OrderedDict[Any, Any]
+    draining: bool
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """Emit an event of the service."""
@@ -79,6 +81,7 @@ class NoRecord:
     log_connections: bool = False
     counters: Counters = field(factory=Counters)
     sources: OrderedDict[Any, Any] = field(factory=OrderedDict)
+    draining: bool = False
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """No-op: there is no log."""

@@ -313,6 +313,7 @@ class DrainTests(DaemonCase):
         self.assertEqual(os.listdir(self.runtime), [])
         self.assertEqual(self.ask(sock), b"hello")
         self.assertIn("0 listeners, 1 connections", daemon.snapshot().summary)
+        self.assertTrue(all(child.service_state.draining for child in daemon.services))
 
     def test_once(self) -> None:
         """To drain a daemon that drains or stops does nothing."""
@@ -370,6 +371,7 @@ class ResumeTests(DaemonCase):
         self.assertEqual(daemon.resume(), ())
         self.assertEqual((daemon.state, told), ("serving", ["serving"]))
         self.assertEqual(len(self.events("resumed")), 1)
+        self.assertFalse(any(child.service_state.draining for child in daemon.services))
         address = ("127.0.0.1", port)
         self.assertEqual(self.ask(self.connect(address)), b"hello")
         self.assertEqual(self.ask_datagram(address), b"hello")

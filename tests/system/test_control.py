@@ -18,6 +18,8 @@ from typing import Any
 
 from socketd.control.server import MAX_SESSIONS
 from socketd.control.session import MAX_LINE
+from tests.protocols.web.client import request, responses
+from tests.protocols.web.frames import CLOSE, HANDSHAKE, frame
 from tests.support.polling import DEADLINE
 from tests.support.processes import Output, SystemCase
 from tests.support.sockets import address_of, connect_is_reset, read_exactly, read_to_end
@@ -32,6 +34,12 @@ protocol = reply
 listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
 reply = I am a server
 udp_amplify = 100
+"""
+
+WEB = """
+[web]
+protocol = http
+listen = tcp:0:interface=127.0.0.1
 """
 
 #: What a peer might send to name the operator's window.
@@ -198,6 +206,25 @@ class CommandTests(ControlCase):
             self.assertEqual(services[1]["datagrams"], 3)
             with daemon.connect("server") as again:
                 self.check_echo(again, b"?", b"I am a server")
+
+    def test_farewell(self) -> None:
+        """A connection of WebSocket that an operator closes has a close frame with 1000."""
+        with self.daemon(INI + WEB) as daemon, daemon.connect("web") as client:
+            client.sendall(request("/", "GET", None, **HANDSHAKE))
+            self.assertIn(b" 101 ", client.recv(1000))
+            self.assertEqual(self.ask("close 1"), "closing 1\n\n")
+            self.assertEqual(read_to_end(client), frame(CLOSE, b"\x03\xe8", key=None))
+
+    def test_elsewhere(self) -> None:
+        """Once the daemon drains, the next answer of HTTP is the last of its connection."""
+        with self.daemon(INI + WEB) as daemon, daemon.connect("web") as client:
+            client.sendall(request("/status/200"))
+            (response,) = responses(client.recv(1000))
+            self.assertNotIn("Connection", response.headers)
+            self.ask("drain")
+            client.sendall(request("/status/200"))
+            (response,) = responses(read_to_end(client))
+            self.assertEqual((response.status, response.headers["Connection"]), (200, "close"))
 
     def test_drain(self) -> None:
         """

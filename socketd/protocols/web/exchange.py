@@ -87,6 +87,8 @@ class Exchange(http.Request):
         self.code = answer.status
         if answer.successor is not None:
             self.channel.go_on_with(answer.successor)
+        elif self.channel.context.record.draining:
+            self.channel.persistent = False
         body, pieces = answer.body or b"", answer.pieces
         length = len(body) if pieces is None else answer.length
         self.chunked = int(length is None and self.clientproto == b"HTTP/1.1")

@@ -17,6 +17,7 @@ from socketd.protocols.web.options import FixedResponse, HttpOptions
 from tests.protocols.fakes import context, make_stream
 from tests.protocols.feeding import outcomes
 from tests.protocols.web.client import GET, WebCase, request, responses
+from tests.protocols.web.frames import HANDSHAKE
 
 PAGE: dict[str, Any] = {"response": FixedResponse(b"hello\n", "text/plain; charset=utf-8")}
 
@@ -294,6 +295,50 @@ class DrainTests(WebCase):
         (response,) = connection.taken()
         self.assertEqual((response.json["body"], response.headers["Connection"]), ("abc", "close"))
         self.assertTrue(connection.wire.disconnecting)
+
+
+class ElsewhereTests(WebCase):
+    """Tests for a daemon that accepts no more, and sends its clients elsewhere."""
+
+    def test_last(self) -> None:
+        """The next answer is the last one, and says so; what follows is not answered."""
+        connection = self.connect()
+        connection.send(request("/a"))
+        self.assertNotIn("Connection", connection.taken()[0].headers)
+        connection.record.draining = True
+        self.assertFalse(connection.wire.disconnecting)
+        connection.send(request("/b") + request("/c"))
+        (response,) = connection.taken()
+        self.assertEqual((response.json["path"], response.headers["Connection"]), ("/b", "close"))
+        self.assertTrue(connection.wire.disconnecting)
+
+    def test_begun(self) -> None:
+        """So is one that had begun to wait before."""
+        connection = self.connect()
+        connection.send(request("/delay/2"))
+        connection.record.draining = True
+        self.clock.advance(2)
+        (response,) = connection.taken()
+        self.assertEqual(response.headers["Connection"], "close")
+        self.assertTrue(connection.wire.disconnecting)
+
+    def test_undone(self) -> None:
+        """After C{resume} connections are kept again."""
+        connection = self.connect()
+        connection.record.draining = True
+        connection.record.draining = False
+        connection.send(request("/a"), request("/b"))
+        self.assertEqual(len(connection.taken()), 2)
+
+    def test_websocket(self) -> None:
+        """A connection that becomes one of WebSocket goes on as that."""
+        connection = self.connect()
+        connection.record.draining = True
+        connection.send(request("/", "GET", None, **HANDSHAKE))
+        head, _, _ = connection.wire.taken().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 101 "))
+        self.assertNotIn(b"Connection: close", head)
+        self.assertFalse(connection.wire.disconnecting)
 
 
 class BadRequestTests(WebCase):
