@@ -44,15 +44,15 @@ class AddingTests(PageCase):
         """
         install(self.directory)
         self.follow(PAGE, PYTHONPATH=str(self.directory))
-        self.assertEqual(self.ports.keys(), {"7013", "udp7014"})
+        self.assertEqual(self.ports.keys(), {"7013", "udp7014", "udp7015"})
 
     def test_steps(self) -> None:
-        """There are five, and the module of step 2 is the file of step 1."""
+        """There are five, and the modules of step 2 are the files of step 1."""
         text = PAGE.read_text()
         steps = [line[3] for line in text.splitlines() if line.startswith("## ")]
         self.assertEqual(steps, list("12345"))
         names = [found[1] for block in blocks(text) if (found := FILE_NAME.match(block.text))]
-        self.assertEqual(names[:2], ["socketd_rot13.py", "setup.cfg"])
+        self.assertEqual(names[:3], ["socketd_rot13.py", "socketd_pong.py", "setup.cfg"])
         self.assertIn("rot13 = socketd_rot13:declaration", text)
 
     def test_earlier_paths(self) -> None:

@@ -44,6 +44,20 @@ _tlvs = st.builds(
     st.none() | st.sampled_from([0, 4, 65535]),
 )
 
+# Datagrams that wait, reads and switches, of which the first are most
+
+_arrivals = st.tuples(
+    st.integers(0, 3).map(lambda place: place << 4) | st.just(0),
+    st.integers(0, 7),
+    st.integers(0, 255),
+).map(lambda three: bytes([three[0] | three[1], three[2]]))
+_reads = st.integers(0, 255).map(lambda byte: bytes([0xC0, byte]))
+_switches = st.integers(0, 255).map(lambda byte: bytes([0xF0, byte]))
+_datagrams = st.tuples(
+    st.binary(min_size=3, max_size=3),
+    st.lists(_arrivals | _arrivals | _arrivals | _reads | _switches, max_size=120).map(b"".join),
+).map(b"".join)
+
 # Listeners, networks, numbers
 
 _hosts = st.sampled_from(
@@ -658,6 +672,7 @@ SHAPES: dict[str, Bytes] = {
         st.integers(0, 2 ** (1 + len(CHOICES)) - 1).map(lambda bits: bits.to_bytes(2, "big")),
         st.binary(max_size=300),
     ).map(b"".join),
+    "batches": _datagrams,
     "http": _conversations,
     "websocket": _messages_of_frames,
     "page": _browsing,

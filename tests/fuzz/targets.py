@@ -84,6 +84,7 @@ from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.value_types import parse_duration, parse_rate, parse_size
 from tests.cli.record.replay import Replay, configuration_of
 from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, make_daemon
+from tests.fuzz.batches import check_batches
 from tests.fuzz.connections import World
 from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.ipsla import check_ipsla
@@ -699,7 +700,7 @@ _CHECKS: tuple[Check, ...] = (
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
     check_arguments, check_record, check_page, check_stamp, check_nts_ke, check_nts, check_ipsla,
-    check_nts_client,
+    check_nts_client, check_batches,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

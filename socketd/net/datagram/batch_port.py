@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ from socketd.access.datagram_guard import DESTINATION, REPLY_SIZE
 from socketd.common.counters import TOO_LONG
 from socketd.net.addresses import to_address, to_pair
 from socketd.net.datagram import mmsg
+from socketd.net.datagram.batch import DatagramBatch
 from socketd.net.datagram.cmsg import (
-    HEADER_SIZE,
+    IPV4,
+    IPV6,
     IpHeader,
     answer_header,
     arrival,
@@ -25,13 +28,22 @@ from socketd.net.datagram.cmsg import (
     ask_for_ip_header,
     disable_ancillary,
     ip_header,
+    layout,
 )
-from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages, column
+from socketd.net.datagram.mmsg import (
+    BATCH,
+    CONTROL_SIZE,
+    MAX_SIZE,
+    NAME_SIZE,
+    ORDER,
+    Messages,
+    ints,
+    rows,
+)
 from socketd.net.datagram.port import OPEN, Ancillary, DatagramPort, DatagramTerms
+from socketd.net.datagram.recent import Recent
 from socketd.net.service_state import ServiceState
-
-#: Entries of each address cache of a port; a full cache is cleared.
-MAX_CACHED = 1024
+from socketd.protocols.batches import IBatchProtocol
 
 #: The sizes of struct sockaddr_in, sockaddr_in6 and sockaddr_un.
 _NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
@@ -39,7 +51,13 @@ _NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
 # A plain int: the operators of the enum cost more than a system call.
 _TRUNCATED = int(socket.MSG_TRUNC)
 
-_NO_DESTINATIONS = (b"",) * BATCH
+_NO_INTERFACES = array("i", bytes(4 * BATCH))
+
+# The first byte of a link-local address (RFC 4291, 2.4).
+_LINK_LOCAL = 0xFE
+
+# Stands for a destination that the kernel did not tell, 0.0.0.0: no rule refuses it.
+_UNICAST = bytes(4)
 
 # Sentinel: unknown or rejected source.
 _UNKNOWN = object()
@@ -66,29 +84,40 @@ class BatchedDatagramPort(DatagramPort):
         super().__init__(reactor, sock, protocol, service_state, terms)
         if BatchedDatagramPort._shared is None:
             BatchedDatagramPort._shared = Messages()
-        self._messages = BatchedDatagramPort._shared
-        # Caches: by raw address, the trusted sources and the static verdicts on others; by
-        # packed address, the verdicts on destinations.
-        self._trusted: dict[bytes, Any] = {}
-        self._verdicts: dict[bytes, tuple[Any, tuple[bytes, bytes], str | None]] = {}
-        self._destinations: dict[bytes, bool] = {}
+        self.messages = BatchedDatagramPort._shared
+        # By raw address, the trusted sources and the static verdicts on others; by packed
+        # address, whether a destination is refused.
+        self._trusted, self._verdicts, self._destinations = Recent(), Recent(), Recent()
         self._is_unix = sock.family == socket.AF_UNIX
-        self._names = column(0, _NAME_SIZES[sock.family], NAME_SIZE)
+        self._names = rows(f"{_NAME_SIZES[sock.family]}s", 0, NAME_SIZE)
+        self._ask_for_controls(sock, terms)
+        self._mark: Ancillary = ()
+        self._name_lengths: Sequence[int] = ()
+        self._index = 0
+        self._answers: list[bytes] = []
+        self._answered: list[int] = []
+        self._batched: Any = protocol if IBatchProtocol.providedBy(protocol) else None
+
+    def _ask_for_controls(self, sock: socket.socket, terms: DatagramTerms) -> None:
+        """Choose the control messages, and know where they will be."""
         disable_ancillary(sock)
         self._pktinfo = ask_for_destination(sock)
-        if self._pktinfo is not None:
-            # At a fixed offset, where pktinfo is the only control message.
-            field = self._pktinfo.address
-            at, size = HEADER_SIZE + field.start, field.stop - field.start
-            self._destination_column = column(at, size, CONTROL_SIZE)
-        self._timestamped = terms.timestamped
+        self._timestamped = self._at_once = terms.timestamped
+        self._is_regular = True
         if terms.timestamped:
             ask_for_arrival(sock)
             if terms.ip_header:
                 ask_for_ip_header(sock)
-        self._mark: Ancillary = ()
-        self._found: Sequence[int] = ()
-        self._index = self._queued = 0
+        self._layout = layout(sock.family, self._pktinfo, terms.timestamped, terms.ip_header)
+        controls = slice(self._layout.answer, self._layout.size)
+        self._headers = self.messages.headers(_NAME_SIZES[sock.family], controls)
+        # Whether the guard must know where each datagram was sent to.
+        self._hears_many = self._pktinfo is not None and self._guard is not None
+        if self._pktinfo is not None:
+            at, field = self._layout.pktinfo, self._pktinfo.address
+            size = field.stop - field.start
+            self._destination_rows = rows(f"{size}s", at + field.start, CONTROL_SIZE)
+            self._interfaces = ints(self.messages.controls, at + self._pktinfo.index)
 
     @property
     def destination(self) -> Any:
@@ -96,7 +125,7 @@ class BatchedDatagramPort(DatagramPort):
         pktinfo, host = self._pktinfo, self.getHost()
         if pktinfo is None or self._current is None:
             return host
-        info = pktinfo.find(self._controls(self._index))
+        info = pktinfo.find(self.messages.control(self._index))
         if info is None:
             return host
         address = socket.inet_ntop(self._family, pktinfo.destination(info))
@@ -105,7 +134,7 @@ class BatchedDatagramPort(DatagramPort):
 
     @property
     def ip_header(self) -> IpHeader:
-        return ip_header(self._controls(self._index))
+        return ip_header(self.messages.control(self._index))
 
     def mark(self, tos: int) -> None:
         self._mark = self.marked(tos)
@@ -114,48 +143,61 @@ class BatchedDatagramPort(DatagramPort):
         return answer_header(self._family, tos)
 
     def forget(self) -> None:
-        self._trusted.clear()
-        self._verdicts.clear()
-        self._destinations.clear()
+        for table in (self._trusted, self._verdicts, self._destinations):
+            table.forget()
 
     def doRead(self) -> None:
-        messages = self._messages
+        messages = self.messages
         try:
-            found = messages.receive(self._socket.fileno())
+            lengths: Sequence[int] = messages.receive(self._socket.fileno())
         except OSError as problem:
             self._stop_reading(problem)
             return
-        lengths: Sequence[int] = found[3::4]
-        counters = self._counters
-        counters.datagrams_received += len(lengths)
+        count, counters = len(lengths), self._counters
+        counters.datagrams_received += count
         counters.datagram_bytes_received += sum(lengths)
-        names: Sequence[bytes] = self._names[len(lengths)].unpack_from(messages.names)
+        names: Sequence[bytes] = self._names[count].unpack_from(messages.names)
+        size = self._layout.size
+        if size:
+            self._is_regular = messages.control_lengths(count).count(size) == count
+            self._at_once = self._timestamped or not self._is_regular
         if self._is_unix:
-            names, lengths = self._cut(names, lengths, found)
-        self._found, self._queued = found, 0
+            names, lengths = self._cut(names, lengths)
         try:
-            self._deliver_all(names, lengths)
+            self._serve(names, lengths)
         except MemoryError as problem:
             self._stop_reading(problem)
         self._current = None
-        self._flush()
+        if self._answers:
+            self.flush()
 
-    def _deliver_all(self, names: Sequence[bytes], lengths: Sequence[int]) -> None:
-        """Deliver each datagram to the protocol; this loop is the hot path."""
-        trusted, data, floor = self._trusted, self._messages.data, self._floor
+    def _serve(self, names: Sequence[bytes], lengths: Sequence[int]) -> None:
+        """Have the datagrams answered that the guard lets in: all at once, or one by one."""
+        numbers, sources = self._admit(names, lengths)
+        if len(numbers) < len(lengths):
+            lengths = [lengths[number] for number in numbers]
+        if self._batched is None or self._at_once or self._service_state.observed or self._faulty:
+            self.deliver(numbers, lengths, sources)
+        elif numbers:
+            batch = DatagramBatch(self, numbers, lengths, sources)
+            try:
+                self._batched.batch_received(batch)
+            except Exception as problem:
+                self._report(problem, batch.next_source)
+            batch.end()
+
+    def deliver(
+        self, numbers: Sequence[int], lengths: Sequence[int], sources: Sequence[Any]
+    ) -> None:
+        """Pass each of these datagrams to the protocol; this loop is the hot path."""
+        data, floor = self.messages.data, self.floor
         observed, deliver = self._service_state.observed, self._protocol.datagramReceived
-        timestamped, sent_to = self._timestamped, self._sent_to(len(lengths))
-        for self._index, (name, length, destination) in enumerate(zip(names, lengths, sent_to)):
-            if length < 0 or (destination and self._refuses(destination)):
-                continue
-            source = trusted.get(name, _UNKNOWN)
-            if source is _UNKNOWN:
-                source = self._classify(name)
-                if source is _UNKNOWN:
-                    continue
+        timestamped = self._timestamped
+        for index, length, source in zip(numbers, lengths, sources):
+            self._index = index
             if timestamped:
-                self.received_at = arrival(self._controls(self._index))
-            start = self._index * MAX_SIZE
+                self.received_at = arrival(self.messages.control(index))
+            start = index * MAX_SIZE
             datagram = data[start : start + length].tobytes()
             self._current = source
             self._allowance = length if length > floor else floor
@@ -166,33 +208,66 @@ class BatchedDatagramPort(DatagramPort):
             except Exception as problem:
                 self._report(problem, source)
 
+    def _admit(
+        self, names: Sequence[bytes], lengths: Sequence[int]
+    ) -> tuple[Sequence[int], Sequence[Any]]:
+        """
+        Apply the guard to what was received, and mostly to all at once.
+
+        @return: the datagrams that are served, and the addresses of their sources.
+        """
+        destinations = self._sent_to(len(names)) if self._hears_many else ()
+        try:
+            if not destinations or not any(map(self._destinations.__getitem__, destinations)):
+                return ORDER[len(names)], [*map(self._trusted.__getitem__, names)]
+        except KeyError:
+            # One that is not among the younger entries of its table.
+            pass
+        numbers, sources = [], []
+        for number, (name, length) in enumerate(zip(names, lengths)):
+            if length < 0:
+                continue
+            if destinations and self._is_refused(destinations[number]):
+                self.drop(DESTINATION)
+                continue
+            source = self._trusted.get(name, _UNKNOWN)
+            if source is _UNKNOWN:
+                source = self._classify(name)
+            if source is not _UNKNOWN:
+                numbers.append(number)
+                sources.append(source)
+        return numbers, sources
+
     def _sent_to(self, count: int) -> Sequence[bytes]:
-        """The destinations of the datagrams, as far as the guard must know them."""
+        """The destinations of the datagrams."""
         pktinfo = self._pktinfo
-        if pktinfo is None or self._guard is None:
-            return _NO_DESTINATIONS
-        if self._timestamped:
-            found = [pktinfo.find(self._controls(index)) for index in range(count)]
-            return [pktinfo.destination(info) if info else b"" for info in found]
-        return self._destination_column[count].unpack_from(self._messages.controls)
+        if pktinfo is None:
+            return ()
+        if self._is_regular:
+            return self._destination_rows[count].unpack_from(self.messages.controls)
+        found = [pktinfo.find(self.messages.control(index)) for index in range(count)]
+        return [pktinfo.destination(info) if info else _UNICAST for info in found]
 
     def _classify(self, name: bytes) -> Any:
         """
-        Apply the guard to a source that is not in the cache of trusted ones.
+        Apply the guard to a source that is not among the younger trusted ones.
 
         @return: its address, or C{_UNKNOWN} to drop the datagram.
         """
         if self._is_unix:
             return _unix_address(name[2:])
-        guard, verdict = self._guard, self._verdicts.get(name)
+        known = self._trusted.recall(name, _UNKNOWN)
+        if known is not _UNKNOWN:
+            return known
+        guard, verdict = self._guard, self._verdicts.recall(name)
         if verdict is None:
             source, address = self._decode(name)
             reason = None if guard is None else guard.check_static(address, source[1])
             if guard is None or reason is None and guard.is_exempt(address):
-                _remember(self._trusted, name, source)
+                self._trusted.remember(name, source)
                 return source
             verdict = source, guard.rate_keys(address), reason
-            _remember(self._verdicts, name, verdict)
+            self._verdicts.remember(name, verdict)
         source, keys, reason = verdict
         if reason is None and guard is not None:
             reason = guard.check_rate(keys)
@@ -201,32 +276,27 @@ class BatchedDatagramPort(DatagramPort):
         self.drop(reason)
         return _UNKNOWN
 
-    def _refuses(self, destination: bytes) -> bool:
+    def _is_refused(self, destination: bytes) -> bool:
         """Say whether the guard refuses a destination: multicast or broadcast."""
-        refused = self._destinations.get(destination)
+        guard, refused = self._guard, self._destinations.recall(destination)
         if refused is None:
-            refused = self._guard is not None and self._guard.refuses_destination(destination)
-            _remember(self._destinations, destination, refused)
-        if refused:
-            self.drop(DESTINATION)
-        return refused
-
-    def _controls(self, index: int) -> memoryview:
-        """The control messages of a datagram."""
-        start = index * CONTROL_SIZE
-        return self._messages.controls[start : start + self._found[4 * index + 1]]
+            refused = guard is not None and guard.refuses_destination(destination)
+            self._destinations.remember(destination, refused)
+        return bool(refused)
 
     def _cut(
-        self, names: Sequence[bytes], lengths: Sequence[int], found: Sequence[int]
+        self, names: Sequence[bytes], lengths: Sequence[int]
     ) -> tuple[list[bytes], list[int]]:
         """
         Cut the paths to their lengths, and mark truncated datagrams with length -1: only
         those of UNIX sockets can exceed the buffer.
         """
-        fits = [not flags & _TRUNCATED for flags in found[2::4]]
+        count = len(names)
+        fits = [not flags & _TRUNCATED for flags in self.messages.flags(count)]
         if not all(fits):
             self._counters.datagrams_dropped[TOO_LONG] += fits.count(False)
-        cut = [name[:size] for name, size in zip(names, found[0::4])]
+        self._name_lengths = self.messages.name_lengths(count)
+        cut = [name[:size] for name, size in zip(names, self._name_lengths)]
         return cut, [length if fit else -1 for length, fit in zip(lengths, fits)]
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
@@ -242,44 +312,58 @@ class BatchedDatagramPort(DatagramPort):
             self.drop(REPLY_SIZE)
             return
         self._allowance -= size
-        if self._timestamped:
+        if self._at_once:
             # A reply with a timestamp must not wait for the batch.
             self._send(datagram, addr, self._ancillary())
             return
-        index = self._index
-        if self._queued > index:
-            # More replies than datagrams: the next header is not free yet.
-            self._flush()
-        queued = self._queued
-        if queued != index:
-            name_length, control_length = self._found[4 * index : 4 * index + 2]
-            self._messages.copy_header(index, queued, name_length, control_length)
-        if self._pktinfo is not None:
-            # At a fixed offset: pktinfo is the only control message.
-            at = queued * CONTROL_SIZE + HEADER_SIZE
-            self._pktinfo.answer_from(self._messages.controls, at)
-        self._messages.fill(queued, datagram)
-        self._queued = queued + 1
+        if len(self._answers) == BATCH:
+            self.flush()
+        self._answers.append(datagram)
+        self._answered.append(self._index)
 
-    def _flush(self) -> None:
-        count, self._queued = self._queued, 0
-        if count:
-            sent, size = self._messages.send(self._socket.fileno(), count)
-            self._counters.datagrams_sent += sent
-            self._counters.datagrams_unsent += count - sent
-            self._counters.datagram_bytes_sent += size
+    def flush(self) -> None:
+        """Send the answers that wait."""
+        if self._answers:
+            size = self.messages.fill(self._answers)
+            self.send_to(tuple(self._answered), size)
+            self._answers.clear()
+            self._answered.clear()
+
+    def send_to(self, numbers: Sequence[int], size: int) -> None:
+        """
+        Send answers to these datagrams.
+
+        @param size: the bytes of their payloads, which are filled in.
+        """
+        if self._pktinfo is not None:
+            self._answer_from()
+        lengths = [self._name_lengths[number] for number in numbers] if self._is_unix else ()
+        fd, counters = self._socket.fileno(), self._counters
+        refused, lost = self.messages.send(fd, self._headers, numbers, lengths)
+        counters.datagrams_sent += len(numbers) - refused
+        counters.datagrams_unsent += refused
+        counters.datagram_bytes_sent += size - lost
+
+    def _answer_from(self) -> None:
+        """Reuse pktinfo of all datagrams for their answers, as L{Pktinfo.answer_from} does."""
+        controls, at = self.messages.controls, self._layout.pktinfo
+        if self._pktinfo is IPV4 or _LINK_LOCAL not in controls[at::CONTROL_SIZE].tobytes():
+            self._interfaces[:] = _NO_INTERFACES
+            return
+        for number in range(BATCH):
+            IPV6.answer_from(controls, number * CONTROL_SIZE + at)
 
     def _ancillary(self) -> Ancillary:
         mark, self._mark = self._mark, ()
         pktinfo = self._pktinfo
-        info = None if pktinfo is None else pktinfo.find(self._controls(self._index))
+        info = None if pktinfo is None else pktinfo.find(self.messages.control(self._index))
         if pktinfo is None or info is None:
             return mark
         pktinfo.answer_from(info)
         return [(pktinfo.level, pktinfo.type, bytes(info)), *mark]
 
     def send_now(self, datagram: bytes, addr: Any, ancillary: Ancillary) -> None:
-        self._flush()
+        self.flush()
         self._send(datagram, addr, ancillary)
 
     def _decode(self, name: bytes) -> tuple[tuple[str, int], bytes]:
@@ -296,12 +380,6 @@ class BatchedDatagramPort(DatagramPort):
         address, scope = name[8:24], int.from_bytes(name[24:28], sys.byteorder)
         pair = to_pair(family, (socket.inet_ntop(family, address), port, 0, scope))
         return pair, canonical(address)
-
-
-def _remember(table: dict[bytes, Any], key: bytes, value: Any) -> None:
-    if len(table) >= MAX_CACHED:
-        table.clear()
-    table[key] = value
 
 
 def datagram_port(

@@ -175,6 +175,42 @@ _PKTINFO = {socket.AF_INET: IPV4, socket.AF_INET6: IPV6}
 _WILDCARDS = ("0.0.0.0", "::")
 
 
+@frozen
+class Layout:
+    """
+    Where the control messages of a datagram are. The kernel writes them in this order: time,
+    pktinfo, TTL, TOS (C{udp_recvmsg}, C{ip_cmsg_recv}, C{ip6_datagram_recv_ctl}).
+
+    @ivar size: the bytes of all of them.
+    @ivar answer: where those begin that may be sent with an answer: all but the time.
+    @ivar pktinfo: where that structure is, C{ttl} and C{tos}: where those numbers are; of
+        those that were asked for.
+    """
+
+    size: int
+    answer: int
+    pktinfo: int
+    ttl: int
+    tos: int
+
+
+def layout(
+    family: int, pktinfo: Pktinfo | None, timestamped: bool, has_ip_header: bool
+) -> Layout:
+    """Know where a socket of this family has what it was asked for."""
+    answer = _space(_TIMESPEC.size) if timestamped else 0
+    ttl = answer + (0 if pktinfo is None else _space(pktinfo.size))
+    # A TOS is one byte of IPv4, an int of IPv6: the same space.
+    number = _space(_INT.size) if has_ip_header and family != socket.AF_UNIX else 0
+    places = (start + HEADER_SIZE for start in (answer, ttl, ttl + number))
+    return Layout(ttl + 2 * number, answer, *places)
+
+
+def _space(size: int) -> int:
+    """The bytes that a control message takes (CMSG_SPACE, cmsg(3))."""
+    return HEADER_SIZE - (-size // _ALIGNMENT) * _ALIGNMENT
+
+
 def disable_ancillary(sock: socket.socket) -> None:
     """Disable ancillary data; an inherited socket may have it enabled."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 0)

@@ -121,8 +121,8 @@ class DatagramPort(Port):
         self._counters = service_state.counters
         self._guard = None if sock.family == socket.AF_UNIX else terms.guard
         # The source of a UNIX datagram cannot be spoofed.
-        self._floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
-        self._allowance = self._floor
+        self.floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
+        self._allowance = self.floor
 
     def started(self) -> None:
         # Else Twisted logs its own line at start and stop.
@@ -202,9 +202,9 @@ class DatagramPort(Port):
             else:
                 self.drop(reason)
 
-    def drop(self, reason: str) -> None:
-        """Count a datagram or an answer that is dropped."""
-        self._counters.datagrams_dropped[reason] += 1
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count datagrams or answers that are dropped."""
+        self._counters.datagrams_dropped[reason] += count
 
     def _stop_reading(self, problem: OSError | MemoryError) -> None:
         """
@@ -226,7 +226,7 @@ class DatagramPort(Port):
 
     def _deliver(self, datagram: bytes, source: Any) -> None:
         self._current = source
-        self._allowance = max(len(datagram), self._floor)
+        self._allowance = max(len(datagram), self.floor)
         if self._service_state.observed:
             self._show(datagram, source)
         try:
@@ -277,7 +277,7 @@ class DatagramPort(Port):
         length of replies: then this port also sends unasked.
         """
         allowance = self._allowance
-        if self._floor < math.inf:
+        if self.floor < math.inf:
             self._allowance = 0
         return Question(self._current, self, self._ancillary(), allowance)
 

@@ -10,8 +10,10 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
+from zope.interface import implementer
 
 from socketd.common.system_clock import is_plausible
+from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.protocols.clock.ntp_time import SECONDS_1900_TO_1970
 from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
@@ -74,6 +76,7 @@ class TimeOfDay(_TimeEncoder, Protocol):
         self.transport.loseConnection()
 
 
+@implementer(IBatchProtocol)
 class TimeOfDayDatagrams(_TimeEncoder, DatagramProtocol):
     """
     Answer each datagram, even an empty one, with the time: C{time} (RFC 868, "over UDP") and
@@ -86,6 +89,11 @@ class TimeOfDayDatagrams(_TimeEncoder, DatagramProtocol):
         time = self._time()
         if time is not None:
             self.transport.write(time, addr)
+
+    def batch_received(self, batch: IDatagramBatch) -> None:
+        time = self._time()
+        if time is not None:
+            batch.answer_all(time)
 
 
 declaration = ProtocolSpec(

@@ -9,7 +9,9 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
+from zope.interface import implementer
 
+from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.protocols.measure.numbered import NumberField, NumberedSources
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import Listener, only_streams
@@ -54,6 +56,7 @@ class Echo(Protocol):
         self.transport.write(data)
 
 
+@implementer(IBatchProtocol)
 class EchoDatagrams(DatagramProtocol):
     """Send each datagram, even an empty one, back to its source."""
 
@@ -62,9 +65,14 @@ class EchoDatagrams(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.transport.write(datagram, addr)
 
+    def batch_received(self, batch: IDatagramBatch) -> None:
+        batch.echo()
 
-class NumberedEchoDatagrams(EchoDatagrams):
+
+class NumberedEchoDatagrams(DatagramProtocol):
     """The same, with the numbers in the datagrams counted."""
+
+    transport: IUDPTransport
 
     def __init__(self, place: NumberField, context: ProtocolContext) -> None:
         self._sources = NumberedSources(place, context)

@@ -20,31 +20,21 @@ from socketd.access.datagram_guard import (
     SERVICE_RATE,
     SOURCE_ADDRESS,
     SOURCE_PORT,
-    Guard,
-    LocalAddresses,
-    Rules,
 )
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
-from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort
+from socketd.net.datagram import recent
+from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.protocols.clock.daytime import daytime_line
 from socketd.protocols.clock.time import TimeOfDayDatagrams
 from socketd.protocols.messages.qotd import QotdDatagrams, QotdOptions
 from socketd.settings.networks import ANY, parse_networks
-from tests.net.datagram.case import DatagramCase
+from tests.net.datagram.guarded_case import LOOPBACK_BROADCAST, GuardedCase, broadcasts
 from tests.support.fakes import DatagramRecorder
 
 #: What the clock of the kernel and ours may differ by in a test (nanoseconds).
 TOLERANCE = 10 * 10**9
-
-#: What is sent to it reaches all of 127/8.
-LOOPBACK_BROADCAST = "127.255.255.255"
-
-
-def broadcasts(*hosts: str) -> LocalAddresses:
-    """Make the addresses of a machine that has these broadcast addresses."""
-    return LocalAddresses(broadcasts=frozenset(map(packed, hosts)))
 
 
 class Stamper(DatagramProtocol):
@@ -79,80 +69,6 @@ class Replier(DatagramProtocol):
         transport: Any = self.transport
         for answer in self.answers:
             transport.write(answer, addr)
-
-
-class GuardedCase(DatagramCase):
-    """A guarded port, whose clients are on loopback and are guarded, as remote ones are."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.local_addresses = broadcasts(LOOPBACK_BROADCAST)
-        self.own_ports: set[int] = set()
-
-    def serve(
-        self,
-        protocol: DatagramProtocol | None = None,
-        host: str = "127.0.0.1",
-        floor: float = 0,
-        timestamped: bool = False,
-        guarded: bool = True,
-        **rules: Any,
-    ) -> None:
-        """
-        Begin to serve.
-
-        @param host: what the socket is bound to.
-        @param guarded: whether there is a guard at all.
-        @param rules: other than the usual ones.
-        """
-        guard = self.guard(host, **rules) if guarded else None
-        terms = DatagramTerms(guard, floor, timestamped)
-        self.number = self.listen(protocol, (host, 0), terms)[1]
-
-    def guard(self, host: str, lot: float = 0.99, **rules: Any) -> Guard:
-        """Make a guard that nothing leaks through, but for a low C{lot}."""
-        usual = {
-            "networks": Networks(ANY, ()),
-            "udp_rate": 1.0,
-            "udp_burst": 8,
-            "service_rate": 5000.0,
-            "guard_loopback": True,
-        }
-        return Guard(
-            Rules(**{**usual, **rules}),
-            self.reactor.seconds,
-            lambda: self.own_ports,
-            lambda: self.local_addresses,
-            host,
-            lambda: lot,
-        )
-
-    def client(self, source: str = "127.0.0.1") -> socket.socket:
-        """Make a client at an address of this machine; it may send to broadcast addresses."""
-        client = self.bound((source, 0))
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        return client
-
-    def ask(
-        self, client: socket.socket, *datagrams: bytes, host: str = "127.0.0.1"
-    ) -> list[tuple[bytes, str]]:
-        """
-        Send datagrams, let the port have its turn, and read what has come back.
-
-        @return: each answer with the address that it came from.
-        """
-        for datagram in datagrams:
-            client.sendto(datagram, (host, self.number))
-        self.reactor.turn(1 + len(datagrams) // 32)
-        return [(answer, source[0]) for answer, source in self.replies(client)]
-
-    def answered(self, client: socket.socket, *datagrams: bytes) -> list[bytes]:
-        """Do as L{ask} does, and leave out the addresses."""
-        return [answer for answer, _ in self.ask(client, *datagrams)]
-
-    def check_dropped(self, **reasons: int) -> None:
-        """Check what was dropped, and for which reasons."""
-        self.assertEqual(+self.service_state.counters.datagrams_dropped, reasons)
 
 
 class GuardedPortTests(GuardedCase):
@@ -305,8 +221,9 @@ class GuardedPortTests(GuardedCase):
 
     def test_many_sources(self) -> None:
         """More sources than are cached are all checked and served alike."""
+        self.patch(recent, "GENERATION", 16)
         self.serve(udp_rate=1.0, udp_burst=1, network_rate=1000.0)
-        for number in range(MAX_CACHED + 64):
+        for number in range(64):
             with self.client(f"127.0.{number >> 8}.{number & 255}") as client:
                 self.assertEqual(self.answered(client, b"x"), [b"x"])
         denied = self.client("127.9.0.1")
@@ -387,7 +304,7 @@ class BatchedGuardedPortTests(GuardedPortTests):
     def test_many_sources(self) -> None:
         """The cache of their verdicts is bounded."""
         super().test_many_sources()
-        self.assertLessEqual(len(self.port._verdicts), MAX_CACHED)
+        self.assertLessEqual(len(self.port._verdicts), 16)
 
     def test_forget(self) -> None:
         """A verdict is cached until the port is told to forget it."""

@@ -22,8 +22,8 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.access.datagram_guard import Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
-from socketd.net.datagram import mmsg
-from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort, datagram_port
+from socketd.net.datagram import mmsg, recent
+from socketd.net.datagram.batch_port import BatchedDatagramPort, datagram_port
 from socketd.net.datagram.mmsg import BATCH
 from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort, DatagramTerms
 from socketd.settings.networks import ANY
@@ -460,13 +460,24 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.assertEqual(self.service_state.counters.datagrams_dropped, {"too_long": 1})
 
     def test_known_addresses_are_bounded(self) -> None:
-        """However many senders there are, so many addresses are remembered."""
+        """
+        However many senders there are, two generations of addresses are remembered; one that
+        is asked for is young again.
+        """
+        self.patch(recent, "GENERATION", 16)
         self.serve()
         assert isinstance(self.port, BatchedDatagramPort)
-        for number in range(MAX_CACHED + 10):
-            name = b"\2\0" + number.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+        names = [
+            b"\2\0" + number.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+            for number in range(43)
+        ]
+        for number, name in enumerate(names):
             self.assertEqual(self.port._classify(name), ("127.0.0.1", number))
-        self.assertLessEqual(len(self.port._trusted), MAX_CACHED)
+            self.assertEqual(self.port._classify(names[0]), ("127.0.0.1", 0))
+        table = self.port._trusted
+        self.assertEqual((len(table), len(table._older)), (13, 15))
+        self.assertIn(names[0], table)
+        self.assertNotIn(names[1], table._older)
 
     def test_error_report(self) -> None:
         """An error that the socket reports ends neither the port nor its turn."""
