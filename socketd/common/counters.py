@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import attrs
 from attrs import define, field
 
-#: The reasons to drop a datagram that a protocol shares with the transport: one longer than it
-#: takes, and one whose answer would be delayed beside too many others.
-TOO_LONG, DELAY_QUEUE = "too_long", "delay_queue"
+#: The reasons for which protocols drop a datagram: one longer than they take, one whose answer
+#: would be delayed beside too many others, and the answer of another server, which would be
+#: answered in turn.
+TOO_LONG, DELAY_QUEUE, LOOP = "too_long", "delay_queue", "loop"
 
 
 class Counting(Protocol):

@@ -29,7 +29,7 @@ import twisted
 from socketd.access.bans import BANNED
 from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
-from socketd.common.counters import DELAY_QUEUE, TOO_LONG
+from socketd.common.counters import DELAY_QUEUE, LOOP, TOO_LONG
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
@@ -40,9 +40,6 @@ from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 from socketd.web.lag import LagMeter
-
-#: Reasons that are no longer counted, kept at 0 for existing dashboards.
-RETIRED = ("loop",)
 
 #: Known reasons are exported as 0 from the start, so that C{rate()} sees the first one.
 REFUSALS = (
@@ -56,7 +53,7 @@ REFUSALS = (
     SERVER_NAME,
     CLIENT_NAME,
 )
-DROPS = (*REASONS, TOO_LONG, FAULT_QUEUE, DELAY_QUEUE, *RETIRED)
+DROPS = (*REASONS, TOO_LONG, FAULT_QUEUE, DELAY_QUEUE, LOOP)
 DEADLINES = (FIRST_BYTE, IDLE, STALL, LIFETIME, HANDSHAKE_TIMEOUT)
 
 #: The values of the labels, and the value of the metric.

@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from itertools import product
 
+from tests.protocols.measure import stamp_wire
 from tests.support.forging import Forger, PacketCapture
 from tests.support.namespaces import Namespace
 from tests.support.processes import Daemon, SystemCase
@@ -63,10 +64,10 @@ class LoopTests(SystemCase):
         file = self.write(f"{number}.ini", ini)
         return self.twistd(f"--config={file}", before=self.machines[number].command)
 
-    def forge(self, first: int, second: int) -> None:
+    def forge(self, first: int, second: int, *, datagram: bytes = QUESTION) -> None:
         """Have a service of the second machine ask one of the first, as it seems."""
         source, target = ((socket.inet_aton(host)) for host in reversed(HOSTS))
-        self.forger.send((source, second), (target, first), QUESTION)
+        self.forger.send((source, second), (target, first), datagram)
 
     def count(self, seconds: float) -> Counter[tuple[int, int]]:
         """
@@ -135,6 +136,29 @@ class LoopTests(SystemCase):
                 self.assertGreater(found[HIGH], 2)
                 self.assertLessEqual(found[HIGH], bound(100.0, 50))
             self.check_ended()
+
+    def test_stamp(self) -> None:
+        """
+        A reflector of STAMP at a high port has one answer for a packet that seems to come from
+        another one, from echo or from ntp, with the rates of its own and others.
+        """
+        others = ("stamp", "echo", "ntp")
+        first, second = HIGH
+        ini = SERVICE.format(name="first", protocol="stamp", port=first, more="")
+        more = "".join(
+            SERVICE.format(name=name, protocol=name, port=second + n, more=RAISED)
+            for n, name in enumerate(others)
+        )
+        with self.start(0, ini) as one, self.start(1, more) as other:
+            one.address("first", "udp")
+            other.address("ntp", "udp")
+            packet = stamp_wire.request(bytes(20), sequence=0x1B000000)
+            for n in range(len(others)):
+                self.forge(first, second + n, datagram=packet)
+            found = self.count(TURNING)
+            # The forged one, its answer, and where that is answered, too, that answer.
+            expected = {(first, second): 2, (first, second + 1): 3, (first, second + 2): 2}
+            self.assertEqual(found, expected)
 
     def test_different_services(self) -> None:
         """

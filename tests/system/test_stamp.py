@@ -81,6 +81,25 @@ class StampTests(SystemCase):
                 client.sendto(wire.request(sequence=9)[:14], (host, port))
                 self.assertEqual(len(client.recv(ROOM)), 44)
 
+    def test_loop(self) -> None:
+        """An answer that comes to another reflector, as from a forged source, has none."""
+        self.write_keys()
+        with self.daemon(INI.format(directory=self.directory)) as daemon:
+            client = self.client(socket.AF_INET)
+            client.sendto(wire.signed(KEY, sequence=5), daemon.address("secret", "udp"))
+            secret = client.recv(ROOM)
+            client.sendto(wire.request(sequence=6), daemon.address("stamp", "udp"))
+            open_answer = client.recv(ROOM)
+            for name, answer, request in (
+                ("secret", secret, wire.signed(KEY, sequence=7)),
+                ("stamp", open_answer, wire.request(sequence=8)),
+            ):
+                for packet in (answer, request):
+                    client.sendto(packet, daemon.address(name, "udp"))
+                # The first answer is that to the later packet.
+                at = 48 if name == "secret" else 24
+                self.assertEqual(client.recv(ROOM)[at : at + 4], request[:4])
+
     def test_unix(self) -> None:
         """A UNIX socket reflects, too; it knows no TTL."""
         self.write_keys()
@@ -113,5 +132,5 @@ class StampTests(SystemCase):
         path.write_text(INI.format(directory=self.directory))
         ended = self.run_socketd("check", str(path))
         self.assertEqual(ended.status, 78)
-        self.assertIn(f"{self.directory}/keys:2:1: [secret] keys: has no SSID", ended.errors)
+        self.assertIn(f"{self.directory}/keys:2:1: [secret] keys: has no number", ended.errors)
         self.assertNotIn("bad\n", ended.errors.replace("bad.ini", ""))

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE
 from socketd.access.rates import SOURCE_RATE
-from socketd.common.counters import DELAY_QUEUE, TOO_LONG
+from socketd.common.counters import DELAY_QUEUE, LOOP, TOO_LONG
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.faults import switch
 from socketd.daemon.state import State
@@ -32,7 +32,6 @@ from socketd.web.metrics import (
     DROPS,
     PROTOCOL_COUNTS,
     REFUSALS,
-    RETIRED,
     make_registry,
 )
 from tests.control.fakes import FakeContext
@@ -312,7 +311,7 @@ class DropsPageTests(SynchronousTestCase):
     def test_datagrams(self) -> None:
         """It has every reason to drop a datagram, in the order of the rules, and no other."""
         (found,) = reasons("Datagrams")
-        rules = (*REASONS, TOO_LONG, FAULT_QUEUE, DELAY_QUEUE, *RETIRED)
+        rules = (*REASONS, TOO_LONG, FAULT_QUEUE, DELAY_QUEUE, LOOP)
         self.assertEqual(sorted(found), sorted(DROPS))
         self.assertEqual(set(found), set(rules))
         asked = [reason for reason in REASONS if reason != REPLY_SIZE]

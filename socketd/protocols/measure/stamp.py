@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 from twisted.internet.protocol import DatagramProtocol
 
+from socketd.common.counters import LOOP
 from socketd.common.system_clock import ClockState
 from socketd.protocols.clock.ntp_time import instant
 from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST
@@ -27,6 +28,7 @@ from socketd.protocols.measure.stamp_packet import (
     Answer,
     Request,
     error_estimate,
+    is_answer,
     is_authentic,
     parse_authenticated,
     parse_open,
@@ -46,6 +48,7 @@ from socketd.settings.value_types import SIZE, YES_NO, ValueType, choice, parse_
 LIGHT, OPEN, AUTHENTICATED = CLASSES = ("light", "open", "authenticated")
 RESULTS = (
     "received", "reflected", LOST, DUPLICATE, LATE, "bad_hmac", "bad_tlv_hmac", "too_short",
+    LOOP,
 )  # fmt: skip
 
 #: The reason by which the port counts an answer that is longer than its packet, too.
@@ -154,10 +157,15 @@ class StampDatagrams(DatagramProtocol):
         if probe is None:
             return
         self._counts[probe.kind, "received"] += 1
+        if is_answer(datagram, probe.kind == AUTHENTICATED):
+            # It would go round between two reflectors.
+            self._counts[probe.kind, LOOP] += 1
+            self.transport.drop(LOOP)
+            return
         is_cut = len(datagram) < OPEN_LENGTH and not self._may_amplify(addr)
         if is_cut and len(datagram) < LIGHT_ANSWER_LENGTH:
             self._counts[probe.kind, "too_short"] += 1
-            self._context.record.counters.datagrams_dropped[REPLY_SIZE] += 1
+            self.transport.drop(REPLY_SIZE)
             return
         self._reflect(probe, datagram, addr, received, is_cut)
 
@@ -297,8 +305,6 @@ def refusals(
         yield "authenticated", ValueError("needs keys; write keys = FILE")
 
 
-# An answer is a packet as well, and could go round between two reflectors: ports of servers are
-# not served, and the first packet above the rate ends such a loop.
 declaration = ProtocolSpec(
     options=StampOptions,
     datagram=StampDatagrams,

@@ -30,6 +30,9 @@ AUTHENTICATED_LENGTH = 112
 LIGHT_LENGTH = 14
 LIGHT_ANSWER_LENGTH = 41
 
+#: Timestamps of an answer, T2 and T3, are at most so far apart (2**-32 s, or a PTPv2 second).
+MAX_STAY = 1 << 32
+
 #: The HMAC is SHA-256, cut to so many bytes (RFC 8762, section 4.4).
 HMAC_LENGTH = 16
 
@@ -127,6 +130,19 @@ def is_authentic(packet: bytes, key: bytes) -> bool:
     """Check the HMAC of a packet of L{AUTHENTICATED_LENGTH} or more."""
     at = AUTHENTICATED_LENGTH - HMAC_LENGTH
     return hmac.compare_digest(packet[at:AUTHENTICATED_LENGTH], digest(key, packet[:at]))
+
+
+def is_answer(packet: bytes, is_authenticated: bool) -> bool:
+    """
+    Say whether a packet is the answer of a reflector: where a sender has zeros, or padding, there
+    is a time of arrival just before its timestamp. In random padding one of 2**32 has.
+    """
+    sent, received = (16, 32) if is_authenticated else (4, 16)
+    arrival = packet[received : received + 8]
+    if not any(arrival):
+        return False
+    left = int.from_bytes(packet[sent : sent + 8], "big")
+    return left - int.from_bytes(arrival, "big") & _MASK < MAX_STAY
 
 
 def timestamps(received: Instant, sent: Instant, ptp: bool) -> tuple[int, int]:

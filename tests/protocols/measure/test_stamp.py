@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from itertools import cycle, islice
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import ClockState
 from socketd.net.datagram.cmsg import IpHeader
-from socketd.protocols.measure.stamp import parse_dscps
 from socketd.protocols.measure.keys import Keys
-from socketd.protocols.measure.stamp_packet import timestamps
+from socketd.protocols.measure.stamp import parse_dscps
+from socketd.protocols.measure.stamp_packet import is_answer, timestamps
 from socketd.protocols.measure.stamp_sessions import MAX_SESSIONS
-from tests.protocols.fakes import declaration_of
+from tests.protocols.fakes import answers, declaration_of
 from tests.protocols.measure import stamp_wire as wire
 from tests.protocols.measure.stamp_fakes import CAME, NOW, PRIVATE, Reflector
 
@@ -193,7 +196,7 @@ class LengthTests(StampCase):
                 self.assertEqual(None if found is None else len(found), expected)
         for near in (("fe80::1%eth0", 4711), ("::1", 4711), ("127.0.0.1", 4711), "/a.sock"):
             self.assertEqual(len(self.answer(wire.request()[:14], near)), 44)
-        self.assertEqual(self.record.counters.datagrams_dropped, {"reply_size": 4})
+        self.assertEqual(self.transport.dropped, ["reply_size"] * 4)
         self.assertEqual(self.record.counters.probes["light", "too_short"], 4)
 
     def test_amplify(self) -> None:
@@ -217,6 +220,85 @@ class LengthTests(StampCase):
         for length in (14, 44, 45, 1400):
             self.answer(wire.request(bytes(length))[:length])
         self.assertEqual(self.transport.refused, [])
+
+
+class LoopTests(SynchronousTestCase):
+    """A packet whose source is forged to be that of another service has few answers."""
+
+    def bounce(self, *services: Callable[[bytes], bytes | None], packet: bytes) -> int:
+        """Hand a packet from service to service, and return how many answers there are."""
+        for number, service in enumerate(islice(cycle(services), 100)):
+            answer = service(packet)
+            if answer is None:
+                return number
+            packet = answer
+        return 100
+
+    def check_reflectors(self, packet: bytes, **options: Any) -> None:
+        """See that two reflectors, with and without sessions, do not answer each other."""
+        for sessions in ((True, True), (True, False), (False, False)):
+            ours, theirs = (Reflector(sessions=one, **options) for one in sessions)
+            self.assertEqual(self.bounce(ours.ask, theirs.ask, packet=packet), 1)
+            self.assertEqual(theirs.transport.dropped, ["loop"])
+
+    def test_reflectors(self) -> None:
+        """Two reflectors: one answer, whatever form it has."""
+        tlvs = wire.tlv(5, bytes(12)) + wire.tlv(1, bytes(40))
+        for packet in (wire.request()[:14], wire.request()[:41], wire.request(),
+                       wire.request(bytes(100)), wire.request(tlvs, **SAID)):  # fmt: skip
+            for form in ("ntp", "ptp"):
+                self.check_reflectors(packet, timestamps=form)
+        for packet in (wire.signed(KEY, **SAID), wire.signed(KEY, wire.tlv(1, b"x" * 9), ssid=7)):
+            self.check_reflectors(packet, keys=KEYS)
+
+    def test_times(self) -> None:
+        """So it is whenever the packet came, and at the end of an era of NTP."""
+        for now in (NOW, 2_085_978_496.0, 2_085_978_495.9999):
+            for stay in (0.0, 0.5):
+                received = int((now - stay) * 10**9)
+                for ptp in (False, True):
+                    first, last = timestamps(received, int(now * 10**9), ptp)
+                    packet = wire.write(wire.REFLECTOR, 44, timestamp=last, received=first)
+                    self.assertEqual(is_answer(packet, False), first != 0)
+
+    def test_another_reflector(self) -> None:
+        """One that answers all, and writes the same time twice: two answers."""
+
+        def simple(packet: bytes) -> bytes:
+            time = 0xEC00000000000000
+            head = wire.write(wire.REFLECTOR, 44, timestamp=time, received=time)
+            return head[:24] + packet[:14] + head[38:]
+
+        for sessions in (True, False):
+            ours = Reflector(sessions=sessions)
+            self.assertLessEqual(self.bounce(ours.ask, simple, packet=wire.request()), 2)
+
+    def test_echo(self) -> None:
+        """Echo: it sends the answer back, which is not answered."""
+        for packet in (wire.request(), wire.request(wire.tlv(1, bytes(9)))):
+            ours = Reflector()
+            self.assertEqual(self.bounce(ours.ask, lambda data: data, packet=packet), 2)
+
+    def test_ntp(self) -> None:
+        """NTP: it answers what looks like a request, whose answer does not look like one."""
+
+        def ntp(packet: bytes) -> bytes | None:
+            found = answers("ntp", packet, now=NOW)
+            return found[0] if found else None
+
+        for sessions in (True, False):
+            for first in (0x1B, 0x23, 0x21):
+                ours = Reflector(sessions=sessions)
+                packet = wire.request(bytes(4), sequence=first << 24, timestamp=1)
+                self.assertLessEqual(self.bounce(ours.ask, ntp, packet=packet), 3)
+
+    def test_requests(self) -> None:
+        """What a sender writes is no answer, be its padding random or zero."""
+        self.assertFalse(is_answer(wire.request(), False))
+        self.assertFalse(is_answer(wire.signed(KEY, **SAID), True))
+        for seed in range(1000):
+            padding = Random(seed).randbytes(30)
+            self.assertFalse(is_answer(wire.request(**SAID)[:14] + padding, False))
 
 
 class LocationTests(StampCase):
