@@ -42,7 +42,7 @@ TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
     $(BIN)/python tests/support/summary.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs dist deb image test-image system-test test-bare lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs site dist deb image test-image system-test test-bare lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -149,6 +149,19 @@ docs: $(VENV)/dev.stamp ## write docs/options.md, manual pages, completions and 
 	@$(BIN)/python -m tools.manual docs
 	@$(BIN)/pydoctor --quiet
 
+# Sphinx wants another docutils than the tools, so it has an environment of its own.
+site: $(VENV)/dev.stamp build/site-venv/stamp ## build/site/html/: all pages, options, manual pages and the API, with search
+	@command -v mandoc >/dev/null || { echo "make: mandoc is missing: apt-get install mandoc" >&2; exit 1; }
+	@$(BIN)/pydoctor --quiet
+	@build/site-venv/bin/python -m tools.site build/docs
+	@echo "build/site/html/index.html"
+
+build/site-venv/stamp: requirements/site.txt | $(VENV)/dev.stamp
+	@rm -rf build/site-venv && $(PYTHON) -m venv build/site-venv
+	@build/site-venv/bin/python -m pip --disable-pip-version-check --quiet install \
+	    --require-hashes --requirement $<
+	@touch $@
+
 # A build is as old as its commit, so the same commit gives the same bytes. Without git (a source
 # archive) it is as old as a zip file can be.
 dist deb: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315619200)
@@ -225,7 +238,7 @@ build/machine/wheels-%: requirements/run.txt requirements/dev.txt | $(VENV)/dev.
 lock: $(VENV)/dev.stamp ## write the locks from requirements/*.in; ARGS=--upgrade for new versions
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
 	    'make: lock with Python 3.11: later ones need less, and the locks serve them all')"
-	@for name in run dev mutation kubernetes; do \
+	@for name in run dev mutation kubernetes site; do \
 	    CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
 	        --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host \
 	        --no-emit-find-links $(ARGS) --output-file=requirements/$$name.txt \
