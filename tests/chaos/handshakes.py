@@ -8,35 +8,19 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from attrs import define, field
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
 from socketd.net.tls.handshake import pending
 from tests.support.polling import DEADLINE
 from tests.support.tls import NAME, trusting_context
-
-#: What may be in a record (RFC 8446, 5.1).
-ALERT, HANDSHAKE, DATA = 21, 22, 23
+from tests.support.tls_records import HANDSHAKE, HEADER, SECRET, RecordWriter
 
 #: The longest record that a handshake is read in (bytes).
 RECORD = 16 * 1024 + 256
-
-_HEADER = struct.Struct("!BHH")
-_TLS_1_2 = 0x0303
-_TAG = 16
-_CIPHERS: Mapping[str, tuple[HashAlgorithm, int]] = {
-    "TLS_AES_256_GCM_SHA384": (SHA384(), 32),
-    "TLS_AES_128_GCM_SHA256": (SHA256(), 16),
-}
-_SECRET = "CLIENT_TRAFFIC_SECRET_0"
 
 
 class HandshakeClient:
@@ -104,37 +88,6 @@ class HandshakeClient:
         self._incoming.write(data)
 
 
-@define
-class RecordWriter:
-    """The records of a client of TLS 1.3, whatever is in them (RFC 8446, 5.2 and 7)."""
-
-    _cipher: str
-    _secret: bytes
-    _number: int = field(default=0, init=False)
-
-    def record(self, kind: int, content: bytes) -> bytes:
-        """Encrypt a record."""
-        key, nonce = self._keys()
-        header = _HEADER.pack(DATA, _TLS_1_2, len(content) + 1 + _TAG)
-        number, self._number = self._number, self._number + 1
-        nonce = (int.from_bytes(nonce, "big") ^ number).to_bytes(len(nonce), "big")
-        return header + AESGCM(key).encrypt(nonce, content + bytes([kind]), header)
-
-    def update(self, asks: bool) -> bytes:
-        """Take new keys (RFC 8446, 4.6.3), and ask the server to do so, too, if C{asks}."""
-        record = self.record(HANDSHAKE, b"\x18\0\0\1" + bytes([asks]))
-        self._secret, self._number = self._expand("traffic upd", len(self._secret)), 0
-        return record
-
-    def _keys(self) -> tuple[bytes, bytes]:
-        return self._expand("key", _CIPHERS[self._cipher][1]), self._expand("iv", 12)
-
-    def _expand(self, label: str, length: int) -> bytes:
-        name = b"tls13 " + label.encode()
-        info = struct.pack("!HB", length, len(name)) + name + b"\0"
-        return HKDFExpand(_CIPHERS[self._cipher][0], length, info).derive(self._secret)
-
-
 def take_over_writing(
     sock: socket.socket, directory: Path
 ) -> tuple[HandshakeClient, RecordWriter]:
@@ -150,7 +103,7 @@ def take_over_writing(
     context.keylog_filename = str(log)
     client = HandshakeClient(sock, context)
     client.handshake()
-    (secret,) = (line for line in log.read_text().splitlines() if line.startswith(_SECRET))
+    (secret,) = (line for line in log.read_text().splitlines() if line.startswith(SECRET))
     cipher = client.tls.cipher()
     assert cipher is not None
     return client, RecordWriter(cipher[0], bytes.fromhex(secret.split()[-1]))
@@ -168,8 +121,7 @@ def handshake(client: SSL.Connection, sock: socket.socket) -> None:
             pass
         except SSL.Error as error:
             problem = error
-        for piece in pending(client):
-            sock.sendall(piece)
+        sock.sendall(pending(client))
         if problem is not None:
             raise problem
         if not done:
@@ -180,13 +132,13 @@ def fragmented(flight: bytes) -> bytes:
     """Write the handshake messages of a flight that is not encrypted as records of one byte."""
     fragments, at = b"", 0
     while at < len(flight):
-        kind, version, length = _HEADER.unpack_from(flight, at)
-        content = flight[at + _HEADER.size : at + _HEADER.size + length]
-        at += _HEADER.size + length
+        kind, version, length = HEADER.unpack_from(flight, at)
+        content = flight[at + HEADER.size : at + HEADER.size + length]
+        at += HEADER.size + length
         pieces = content if kind == HANDSHAKE else [content]
         for piece in pieces:
             data = bytes([piece]) if isinstance(piece, int) else piece
-            fragments += _HEADER.pack(kind, version, len(data)) + data
+            fragments += HEADER.pack(kind, version, len(data)) + data
     return fragments
 
 

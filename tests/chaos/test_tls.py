@@ -12,10 +12,7 @@ from OpenSSL import SSL
 
 from tests.chaos import figures
 from tests.chaos.handshakes import (
-    ALERT,
-    DATA,
     HandshakeClient,
-    RecordWriter,
     dribble,
     fragmented,
     handshake,
@@ -27,6 +24,7 @@ from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
 from tests.support.sockets import was_reset
 from tests.support.tls import NAME, client_hello, connect_raw, connect_tls, trusting_context
+from tests.support.tls_records import ALERT, DATA, RecordWriter
 
 SEED = 20361
 

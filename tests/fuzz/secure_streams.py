@@ -29,6 +29,7 @@ from tests.fuzz.stream_faults import places, profiles
 from tests.support.certificates import NOW, client_context, issued
 from tests.support.fakes import OneFactory
 from tests.support.sockets import make_pair
+from tests.support.tls_records import ALERT, DATA, RecordWriter, logging_context
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
 
@@ -43,6 +44,9 @@ RARE = 12
 
 #: The longest that a client takes at a time: a record and some of the next.
 PIECE = 20000
+
+#: The longest plain text of a record (RFC 8446, 5.1).
+MAX_RECORD = 16 * 1024
 
 HARM = ("garbage", "end", "close")
 
@@ -83,7 +87,7 @@ def service(listen: str) -> tuple[ServiceSettings, Any]:
 @cache
 def trusting() -> SSL.Context:
     """Make the context of the clients."""
-    return client_context()
+    return logging_context(client_context())
 
 
 class SecureMachine(ConnectionMachine):
@@ -92,6 +96,9 @@ class SecureMachine(ConnectionMachine):
 
     @ivar ended: how the client saw its end, in the order of the layers.
     @ivar broken: whether the client sent what is no TLS.
+    @ivar writer: what writes the client's records once it has changed its keys, which its
+        library does not.
+    @ivar records: how many its library has written.
     """
 
     @initialize(
@@ -119,6 +126,8 @@ class SecureMachine(ConnectionMachine):
         self.reset_counts()
         self.ended: list[str] = []
         self.broken = self.client_ended = False
+        self.writer: RecordWriter | None = None
+        self.records = 0
         self.waiting = bytearray(HEADER if proxied else b"")
         self.actor = (HalfActor if half else Actor)({"made": partial(self.do, made)})
         self.actor.may_receive = self.may_receive
@@ -227,15 +236,36 @@ class SecureMachine(ConnectionMachine):
         """The client encrypts something, once it has its keys."""
         if self.client_ended:
             return
+        if self.writer is not None:
+            size = min(size, MAX_RECORD)
+            self.waiting += self.writer.record(DATA, pattern(self.sent, size))
+            self.sent += size
+            return
         try:
             self.sent += self.tls.send(pattern(self.sent, size)) if size else 0
         except SSL.Error:
             return
+        self.records += size > 0
+
+    @rule(asks=st.booleans())
+    def client_changes_keys(self, asks: bool) -> None:
+        """The client changes its keys, and may ask for others of the server."""
+        if self.writer is None:
+            self.client_flushes(0)
+            if self.tls.get_app_data() is None or self.broken or self.client_ended:
+                return
+            self.writer = RecordWriter.of(self.tls, self.records)
+        if not self.client_ended:
+            self.waiting += self.writer.update(asks)
 
     @rule()
     def client_ends(self) -> None:
         """The client sends C{close_notify}."""
+        if self.writer is not None and not self.client_ended:
+            self.waiting += self.writer.record(ALERT, b"\1\0")
         self.client_ended = True
+        if self.writer is not None:
+            return
         try:
             self.tls.shutdown()
         except SSL.Error:
@@ -278,6 +308,16 @@ class SecureMachine(ConnectionMachine):
         assert not self.actor.calls["made"] or not self.connection.handshaking
         waits = self.connection._buffer is not None and self.connection.state.is_alive
         assert not waits or self.connection in self.world.reactor.writers
+        self.check_read()
+
+    def check_read(self) -> None:
+        """All that can be decrypted has been."""
+        tls = self.connection.app_transport and self.connection.app_transport.getHandle()
+        if tls is not None and self.live and not self.broken:
+            try:
+                assert not tls.recv(1, socket.MSG_PEEK), "a record is left"
+            except SSL.Error:
+                pass
 
     # The end
 

@@ -84,7 +84,7 @@ class ReadSide(DeadlineChecks):
         if self.is_plain:
             self.messages_received += 1
             if self.service_state.observed:
-                self._observe(data)
+                self.observe(data)
         elif self.state.phase == LINGERING:
             return
         try:
@@ -108,9 +108,10 @@ class ReadSide(DeadlineChecks):
         """Count a message for the service's protocol, and emit its event if it is observed."""
         self.messages_received += 1
         if self.service_state.observed:
-            self._observe(data)
+            self.observe(data)
 
-    def _observe(self, data: bytes) -> None:
+    def observe(self, data: bytes) -> None:
+        """Emit the event of a message."""
         host = host_of(self._peer_family, self._peer)
         self.service_state.message(host, data, self.peer, self.connection_id)
 

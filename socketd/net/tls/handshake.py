@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from OpenSSL import SSL
 
@@ -11,8 +11,8 @@ from socketd.net.tls.contexts import Contexts
 #: A handshake has at most two flights per side, and one more each for HelloRetryRequest.
 MAX_FLIGHTS = 6
 
-#: Bytes per BIO read.
-_PIECE = 64 * 1024
+#: The most that one read gives (bytes); more than a record.
+MAX_READ = 64 * 1024
 
 #: An unencrypted alert record: type 21, two bytes of version, length 2, level 2 (fatal),
 #: and the description (RFC 8446, 5.1 and 6).
@@ -46,7 +46,6 @@ class ServerConnection(SSL.Connection):
         super().__init__(contexts.default)
         # OpenSSL keeps calling the callbacks of the first context after set_context().
         self._contexts = contexts
-        self._refused = False
         self._problem: Exception | None = None
 
     def choose_context(self) -> None:
@@ -59,7 +58,8 @@ class ServerConnection(SSL.Connection):
         found: SSL.Context | None = None
         try:
             found = contexts.find(self.get_servername())
-            self._refused = found is None
+            if found is None:
+                self.__class__ = RefusedConnection
         except Exception as problem:
             # Raised by do_handshake: pyOpenSSL would print a traceback to stderr here.
             self._problem = problem
@@ -79,15 +79,19 @@ class ServerConnection(SSL.Connection):
         except SSL.Error:
             if self._problem is not None:
                 raise self._problem from None
-            if self._refused:
+            if isinstance(self, RefusedConnection):
                 raise UnknownServerName from None
             raise
 
+
+class RefusedConnection(ServerConnection):
+    """One whose client is rejected for its server name."""
+
     def bio_read(self, bufsiz: int) -> bytes:
-        """Read the output; the alert to a rejected client becomes unrecognized_name."""
+        """Read the output; the alert becomes unrecognized_name."""
         data = super().bio_read(bufsiz)
         alert = data[-_ALERT_SIZE:]
-        if self._refused and alert[:1] == _ALERT_TYPE and alert[3:6] == _ALERT_MIDDLE:
+        if alert[:1] == _ALERT_TYPE and alert[3:6] == _ALERT_MIDDLE:
             return data[:-1] + _UNRECOGNIZED_NAME
         return data
 
@@ -98,16 +102,15 @@ def choose_context(connection: SSL.Connection) -> None:
     connection.choose_context()
 
 
-def pending(connection: SSL.Connection) -> Iterator[bytes]:
+def pending(connection: SSL.Connection) -> bytes:
     """Read all pending output of a connection."""
-    length = _PIECE
-    while length == _PIECE:
-        try:
-            piece = connection.bio_read(_PIECE)
-        except SSL.WantReadError:
-            return
-        length = len(piece)
-        yield piece
+    pieces: list[bytes] = []
+    try:
+        while not pieces or len(pieces[-1]) == MAX_READ:
+            pieces.append(connection.bio_read(MAX_READ))
+    except SSL.WantReadError:
+        pass
+    return b"".join(pieces)
 
 
 def reason_of(problem: BaseException | None) -> str:
@@ -148,6 +151,6 @@ def _advance(one: SSL.Connection, other: SSL.Connection) -> bool:
         one.do_handshake()
     except SSL.WantReadError:
         done = False
-    for piece in pending(one):
-        other.bio_write(piece)
+    if output := pending(one):
+        other.bio_write(output)
     return done

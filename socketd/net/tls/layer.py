@@ -25,11 +25,15 @@ from socketd.net.base_layer import ESTABLISHED, Layer, LayerFactory
 from socketd.net.tls.certificates import names_of, peer_certificate
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import UnknownServerName, pending, reason_of
+from socketd.net.tls.records import ALL, RecordEnds
 from socketd.net.tls.transport import SecureTransport
 from socketd.settings.tls import PeerName
 
 #: Names of a client that are logged; usually it has one or two.
 MAX_NAMES_LOGGED = 4
+
+#: The longest plain text of a record (bytes; RFC 8446, 5.1).
+MAX_RECORD = 16 * 1024
 
 #: Why a connection was rejected, as in counters and logs.
 HANDSHAKE = "tls_handshake"
@@ -48,6 +52,7 @@ class TlsLayer(Layer):
     """
 
     _secure: SecureTransport
+    _connection: Any
 
     def __init__(self, factory: IProtocolFactory, allowed: frozenset[PeerName]) -> None:
         """@param allowed: the client names that are served; empty: all."""
@@ -69,6 +74,7 @@ class TlsLayer(Layer):
             self.refuse(CLIENT_NAME)
             return
         connection, tls = self.connection, self.transport.getHandle()
+        self._connection = connection
         self._secure = SecureTransport(self.transport, connection)
         connection.service_state.emit(
             TLS_SECURED,
@@ -83,11 +89,15 @@ class TlsLayer(Layer):
 
     def dataReceived(self, data: bytes) -> None:
         """Forward decrypted data, unless the protocol has closed."""
-        secure = self._secure
-        if secure.protocol is not None and not secure.disconnecting:
-            secure.has_data = True
-            self.transport.transport.count_message(data)
-            secure.protocol.dataReceived(data)
+        secure, connection = self._secure, self._connection
+        protocol = secure.protocol
+        if protocol is None or secure.is_closing or connection.disconnecting:
+            return
+        secure.has_data = True
+        connection.messages_received += 1
+        if connection.service_state.observed:
+            connection.observe(data)
+        protocol.dataReceived(data)
 
     def peer_ended(self) -> None:
         """Report the peer's EOF to a protocol that supports half-close."""
@@ -130,6 +140,10 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
     _corked = False
 
+    def makeConnection(self, transport: Any) -> None:
+        self._records = RecordEnds()
+        super().makeConnection(transport)
+
     @property
     def holds_back(self) -> bool:
         """Whether written data is buffered until the handshake is done."""
@@ -139,17 +153,69 @@ class SecureProtocol(TLSMemoryBIOProtocol):
         """Decrypt received data, and send the resulting output."""
         if self.transport.disconnecting:
             return
+        reads = self._records.count(data)
         self._corked = True
         try:
-            super().dataReceived(data)
+            self._tlsConnection.bio_write(data)
+            if not self._handshakeDone:
+                self._checkHandshakeStatus()
+                # More may have come with its end, or even before.
+                reads = ALL
+            if self._handshakeDone:
+                if self._appSendBuffer:
+                    self._unbufferPendingWrites()
+                self._read(reads)
         finally:
             self._corked = False
         self._flushSendBIO()
 
+    def _flushReceiveBIO(self) -> None:
+        self._read(ALL)
+        self._flushSendBIO()
+
+    def _read(self, reads: int) -> None:
+        """Decrypt what was received, and deliver it, with so many reads at most."""
+        connection = self._tlsConnection
+        while reads and not self._lostTLSConnection:
+            reads -= 1
+            try:
+                data = connection.recv(MAX_RECORD)
+            except SSL.WantReadError:
+                return
+            except SSL.ZeroReturnError:
+                self._shutdownTLS()
+                self._tlsShutdownFinished(None)
+            except SSL.Error:
+                self._tlsShutdownFinished(Failure())
+            else:
+                if not self._aborted:
+                    self.wrappedProtocol.dataReceived(data)
+
+    def write(self, data: bytes) -> None:
+        """Encrypt data and send it, or keep it until the handshake is done."""
+        if self.disconnecting:
+            return
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        size, sent = len(data), 0
+        while sent < size and not self._lostTLSConnection:
+            try:
+                # A record is all that is taken at a time.
+                sent += self._tlsConnection.send(memoryview(data)[sent:] if sent else data)
+            except SSL.WantReadError:
+                self._bufferedWrite(data[sent:])
+                return
+            except SSL.Error:
+                self._tlsShutdownFinished(Failure())
+            else:
+                if not self._corked:
+                    self._flushSendBIO()
+
     def _flushSendBIO(self) -> None:
-        connection = self.getHandle()
+        connection = self._tlsConnection
         if connection is not None and not self._corked:
-            self.transport.write(b"".join(pending(connection)))
+            self.transport.write(pending(connection))
 
     def _unbufferPendingWrites(self) -> None:
         super()._unbufferPendingWrites()

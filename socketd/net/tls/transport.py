@@ -28,6 +28,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
     encrypted bytes that are pending: it resumes and pauses the producer, and pauses
     reading. TLS in between buffers nothing once the handshake is done.
 
+    @ivar is_closing: whether the protocol has closed it, or it was reset here.
     @ivar has_data: whether either side has sent application data, also before STARTTLS.
     """
 
@@ -36,7 +37,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         self.has_data = protocol is not None
         self._tls = tls
         self._connection = connection
-        self._closing = self._close_notify_sent = False
+        self.is_closing = self._close_notify_sent = False
         self._take = tls.write
 
     @property
@@ -52,13 +53,13 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
     @property
     def disconnecting(self) -> bool:
         """Whether closing has begun."""
-        return self._closing or bool(self._connection.disconnecting)
+        return self.is_closing or bool(self._connection.disconnecting)
 
     def write(self, data: bytes) -> None:
         """Encrypt bytes and send them."""
         if not isinstance(data, bytes):
             raise TypeError("Data must be bytes")
-        if self._closing and self._connection.producer is None:
+        if self.is_closing and self._connection.producer is None:
             return
         if self._tls.connected:
             self.has_data = True
@@ -87,7 +88,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         The peer's close_notify is not awaited (RFC 8446, 6.1), and a peer that stops
         reading is reset like any other.
         """
-        self._closing = True
+        self.is_closing = True
         if self._tls.holds_back:
             self._connection.start_grace(self._connection.reactor.seconds())
         else:
@@ -100,7 +101,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
             self._tls.loseConnection()
 
     def abortConnection(self) -> None:
-        self._closing = True
+        self.is_closing = True
         if self._tls.connected:
             self._tls.abortConnection()
 

@@ -41,6 +41,7 @@ from tests.support.certificates import (
 from tests.support.fakes import HalfCloseable, Producer, Recorder
 from tests.support.tls import client_hello
 from tests.support.tls_client import TURNS
+from tests.support.tls_records import ALERT, DATA, RecordWriter, logging_context
 
 #: What a peer that never reads tries to send, and what a connection may hold of it.
 FLOOD = 32 * 1024 * 1024
@@ -529,11 +530,47 @@ class FailureTests(LayerCase):
         client = self.dial(self.serve())
         client.sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
         client.go()
+        self.assertIn("bad record mac", str(client.failed[0]))
         client.sock.close()
         self.reactor.turn(TURNS)
         self.assertEqual((self.failed, self.heard), ([], []))
         self.assertEqual(len(self.factory.made[0].lost), 1)
         self.assert_ended()
+
+
+class RecordTests(LayerCase):
+    """Tests for records of TLS 1.3 that no library writes, in all pieces."""
+
+    def records(self) -> tuple[Client, RecordWriter]:
+        """Connect, and write the client's records from now on."""
+        client = self.dial(self.serve(), logging_context(client_context()))
+        return client, RecordWriter.of(client.tls)
+
+    def test_key_updates(self) -> None:
+        """
+        New keys of the client, and others that it asks for, are taken before, between and behind
+        data, with which they may come together, or in pieces.
+        """
+        client, writer = self.records()
+        for pieces in (1, 2, 3, 7):
+            client.received = b""
+            flight = [writer.update(True), writer.record(DATA, b"first"), writer.update(False)]
+            flight += [writer.record(DATA, b""), writer.record(DATA, b"second")]
+            data = b"".join([*flight, writer.update(True)])
+            step = -(-len(data) // pieces)
+            for at in range(0, len(data), step):
+                client.sock.send(data[at : at + step])
+                client.go(1)
+            client.go()
+            self.assertEqual(client.received, b"firstsecond")
+        self.assertEqual((client.failed, self.failed), ([], []))
+
+    def test_end_behind_data(self) -> None:
+        """The end of TLS is found in the same receive as what came before it."""
+        client, writer = self.records()
+        client.sock.send(writer.record(DATA, b"all") + writer.record(ALERT, b"\1\0"))
+        client.go()
+        self.assertEqual((client.received, client.ended), (b"all", ["close_notify", "end"]))
 
 
 class BackpressureTests(LayerCase):

@@ -73,8 +73,7 @@ class Visit:
             self.server.do_handshake()
         except SSL.WantReadError:
             pass
-        for piece in pending(self.server):
-            self.incoming.write(piece)
+        self.incoming.write(pending(self.server))
 
 
 class ResumptionTests(ContextCase):
