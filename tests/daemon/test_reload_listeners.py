@@ -603,7 +603,8 @@ class SecureTests(DaemonCase):
         """Give what a new connection is served with."""
         context = self.service().context
         assert context is not None
-        return context.serverConnectionForTLS(None).get_context()
+        found: SSL.Context = context.serverConnectionForTLS(None).get_context()
+        return found
 
     def test_handshake_goes_on(self) -> None:
         """Who is in the middle of a handshake finishes it."""

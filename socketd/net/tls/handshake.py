@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from OpenSSL import SSL
 
 from socketd.net.tls.contexts import Contexts
+from socketd.net.tls.direct import MAX_READ, fastest
 
 #: A handshake has at most two flights per side, and one more each for HelloRetryRequest.
 MAX_FLIGHTS = 6
-
-#: The most that one read gives (bytes); more than a record.
-MAX_READ = 64 * 1024
 
 #: An unencrypted alert record: type 21, two bytes of version, length 2, level 2 (fatal),
 #: and the description (RFC 8446, 5.1 and 6).
@@ -39,7 +38,10 @@ class NoCommonProtocol(SSL.Error):
         super().__init__([("socketd", "", "no common application protocol")])
 
 
-class ServerConnection(SSL.Connection):
+_Connection: Any = fastest()
+
+
+class ServerConnection(_Connection):  # type: ignore[misc]
     """The TLS state of one accepted connection."""
 
     def __init__(self, contexts: Contexts) -> None:
@@ -89,7 +91,7 @@ class RefusedConnection(ServerConnection):
 
     def bio_read(self, bufsiz: int) -> bytes:
         """Read the output; the alert becomes unrecognized_name."""
-        data = super().bio_read(bufsiz)
+        data: bytes = super().bio_read(bufsiz)
         alert = data[-_ALERT_SIZE:]
         if alert[:1] == _ALERT_TYPE and alert[3:6] == _ALERT_MIDDLE:
             return data[:-1] + _UNRECOGNIZED_NAME
