@@ -242,11 +242,18 @@ class EventBus:
         """Deliver an event; C{logged}: whether it also goes to the log, besides the watchers."""
         for watcher in tuple(self._watchers):
             watcher(event, facts)
-        if logged and _LEVELS.index(event.level) >= _LEVELS.index(self.level):
+        if logged and self._is_logged(event):
             if self._is_suppressed(event, facts):
                 return
             if not event.rate_limited or self._is_within_limit(event):
                 self._log.emit(event.level, event.format, event=event.name, **facts)
+
+    def delivers(self, event: Event) -> bool:
+        """Say whether an event that is logged goes anywhere, so that its facts are needed."""
+        return bool(self._watchers) or self._is_logged(event)
+
+    def _is_logged(self, event: Event) -> bool:
+        return _LEVELS.index(event.level) >= _LEVELS.index(self.level)
 
     def _watched_changed(self) -> None:
         for changed in self._on_watched:

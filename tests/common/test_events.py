@@ -101,6 +101,23 @@ class EventBusTests(EventBusCase):
         self.assertEqual([facts["service"] for _, facts in seen], ["a", "b"])
         self.assertEqual([event for event, _ in seen], [LISTENING, LISTENING])
 
+    def test_delivers(self) -> None:
+        """Whether an event goes anywhere is known before its facts are."""
+        debugged = Event("any", LogLevel.debug, "any")
+        self.assertEqual([self.event_bus.delivers(one) for one in (LISTENING, debugged)], [1, 0])
+        self.assertTrue(self.make(LogLevel.debug).delivers(debugged))
+        watched: list[str] = []
+
+        def watcher(event: Event, facts: dict[str, Any]) -> None:
+            watched.append(event.name)
+
+        for active in (True, False):
+            self.event_bus.watch(watcher, active)
+            self.assertTrue(self.event_bus.delivers(debugged))
+            self.event_bus.unwatch(watcher, active)
+        self.assertEqual(watched, [])
+        self.assertFalse(self.event_bus.delivers(debugged))
+
     def test_passive(self) -> None:
         """A passive watcher is called, too, but for its sake nothing more is emitted."""
         seen: list[Event] = []

@@ -58,7 +58,10 @@ class DirectConnection(SSL.Connection):
     def bio_read(self, bufsiz: int) -> bytes:
         """Take at most so many bytes, or L{MAX_READ}, of what is to be sent to the peer."""
         count = _BIO_read(self._from_ssl, _buffer, min(bufsiz, MAX_READ))
-        data: bytes = _bytes[:count] if count > 0 else super().bio_read(bufsiz)
+        if count <= 0:
+            # All that can be wrong with memory that is read.
+            raise SSL.WantReadError
+        data: bytes = _bytes[:count]
         return data
 
     def bio_write(self, buf: Any) -> int:

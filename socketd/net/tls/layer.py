@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
+from twisted.internet.protocol import Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -68,7 +69,7 @@ class TlsLayer(Layer):
         """Check the client's names, and hand over the connection."""
         certificate = peer_certificate(self.transport.getHandle())
         names = frozenset() if certificate is None else names_of(certificate)
-        client = _printable(names)
+        client = _printable(names) if names else ""
         if self._allowed and not names & self._allowed:
             self._report_failure(CLIENT_NAME, client)
             self.refuse(CLIENT_NAME)
@@ -76,6 +77,12 @@ class TlsLayer(Layer):
         connection, tls = self.connection, self.transport.getHandle()
         self._connection = connection
         self._secure = SecureTransport(self.transport, connection)
+        if connection.service_state.event_bus.delivers(TLS_SECURED):
+            self._report_success(tls, client)
+        self.establish(transport=self._secure)
+
+    def _report_success(self, tls: Any, client: str) -> None:
+        connection = self._connection
         connection.service_state.emit(
             TLS_SECURED,
             peer=connection.peer,
@@ -85,7 +92,6 @@ class TlsLayer(Layer):
             alpn=tls.get_alpn_proto_negotiated().decode("ascii", "backslashreplace"),
             client=client,
         )
-        self.establish(transport=self._secure)
 
     def dataReceived(self, data: bytes) -> None:
         """Forward decrypted data, unless the protocol has closed."""
@@ -137,12 +143,25 @@ class SecureProtocol(TLSMemoryBIOProtocol):
     """
 
     transport: Any
+    factory: SecureProtocolFactory
 
     _corked = False
 
     def makeConnection(self, transport: Any) -> None:
+        """
+        Begin with TLS, without what Twisted does for what is not here: nobody asks this for the
+        interfaces of its transport, and a server has nothing to say first.
+        """
+        factory = self.factory
         self._records = RecordEnds()
-        super().makeConnection(transport)
+        self._tlsConnection = factory._creatorCallable(self)
+        self._appSendBuffer: list[bytes] = []
+        Protocol.makeConnection(self, transport)
+        factory.registerProtocol(self)
+        if self._connectWrapped:
+            self.wrappedProtocol.makeConnection(self)
+        if factory.is_client:
+            self._checkHandshakeStatus()
 
     @property
     def holds_back(self) -> bool:
@@ -240,9 +259,18 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
 
 class SecureProtocolFactory(TLSMemoryBIOFactory):
-    """Makes L{SecureProtocol} from a context and a wrapped factory."""
+    """
+    Makes L{SecureProtocol} from a context and a wrapped factory.
+
+    @ivar is_client: whether our side says the first word.
+    """
 
     protocol = SecureProtocol
+
+    def __init__(self, context: Any, is_client: bool, factory: Any, clock: Any) -> None:
+        """@param context: as C{TLSMemoryBIOFactory} takes it."""
+        super().__init__(context, is_client, factory, clock)
+        self.is_client = is_client
 
 
 def wrap_in_tls(
