@@ -48,7 +48,7 @@ def follow_file(
     """
     Apply the profiles of a file that was read again.
 
-    An unchanged profile goes on counting. What an operator has switched stays as long as the
+    An unchanged profile keeps its counts. What an operator has switched stays as long as the
     file still has that profile and says the same of the service as before.
 
     @param former: the service before; C{None} if it is new.

@@ -99,7 +99,7 @@ class Viewer:
 
 
 class Live(Service):
-    """The history of a daemon, and those who watch it."""
+    """The history of a daemon, and its viewers."""
 
     def __init__(self, daemon: Daemon, lag: LagMeter) -> None:
         self.setName("live")

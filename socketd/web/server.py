@@ -92,7 +92,7 @@ class PageRequest(http.Request):
             self._respond(answer)
 
     def begin_stream(self, media_type: bytes, headers: Headers = ()) -> None:
-        """Begin a response that goes on until C{finish()} or the end of the connection."""
+        """Begin a response that lasts until C{finish()} or the end of the connection."""
         self.channel.begin_stream()
         self._begin(http.OK, media_type, headers)
         self.write(b"")

@@ -195,12 +195,12 @@ class NotifierTests(Case):
             self.assertEqual(self.clock.getDelayedCalls(), [])
             notifier.close()
 
-    def test_made_anew(self) -> None:
+    def test_made_again(self) -> None:
         """The listener may come back: what is sent then is received."""
         notifier = self.notifier()
         self.systemd.sock.close()
         os.unlink(self.path)
-        notifier.ready("nobody hears this")
+        notifier.ready("this is not heard")
         self.systemd = Systemd(self.path)
         self.addCleanup(self.systemd.sock.close)
         notifier.stopping("this is heard")

@@ -33,7 +33,7 @@ class ConnectionDrawTests(SynchronousTestCase):
         self.assertEqual((drawn.profile.name, drawn.options.seed), ("flaky", 7))
 
     def test_delays(self) -> None:
-        """Each delay is drawn anew, of the distribution of the profile."""
+        """Each delay is a draw of its own, of the distribution of the profile."""
         drawn = self.make("latency = 80ms jitter 20ms uniform")
         found = [drawn.next_delay() for _ in range(1000)]
         self.assertTrue(0.06 <= min(found) < 0.062 and 0.098 < max(found) <= 0.1)

@@ -86,7 +86,7 @@ def check_nts_ke(data: bytes) -> None:
 def check_nts(data: bytes) -> None:
     """
     Any packet is answered with no more bytes than it has, or not; and with as many, and cookies,
-    where it is from who has the keys. The first byte says how many placeholders that one sends.
+    where it is from a client with the keys. The first byte says how many placeholders that sends.
     """
     if not data:
         return

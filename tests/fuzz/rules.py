@@ -1,4 +1,4 @@
-"""Rules that anybody has written, and conversations by them with peers that say anything."""
+"""Any rules, right or wrong, and conversations by them with peers that say anything."""
 
 from __future__ import annotations
 

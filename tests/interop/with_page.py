@@ -18,7 +18,7 @@ NAMED = {"button", "checkbox", "combobox", "link", "searchbox", "textbox"}
 
 
 class ShowingTests(StatusPageCase):
-    """Tests for what everybody may see."""
+    """Tests for what may be seen without the token."""
 
     def test_charts(self) -> None:
         """Charts move under load, for all and for one service, and a late page has the past."""

@@ -213,7 +213,7 @@ framing = line
             self._serves(daemon)
 
     def test_reset(self) -> None:
-        """A client that resets in the middle of a message is gone, and no one else."""
+        """A client that resets in the middle of a message is gone, and no other."""
         with self.daemon(self.lines) as daemon:
             for _ in range(10):
                 client = daemon.connect("upper")

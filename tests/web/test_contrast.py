@@ -1,4 +1,4 @@
-"""The colours of the status page are told apart by everybody (WCAG 2.2, level AA)."""
+"""The colours of the status page have enough contrast for all users (WCAG 2.2, level AA)."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Sample:
 @frozen
 class NtsProof:
     """
-    Who proved the samples (RFC 8915).
+    What vouches for the samples (RFC 8915).
 
     @ivar key_server: where the keys are from.
     @ivar server: which server has answered.

@@ -149,8 +149,8 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
     def makeConnection(self, transport: Any) -> None:
         """
-        Begin with TLS, without what Twisted does for what is not here: nobody asks this for the
-        interfaces of its transport, and a server has nothing to say first.
+        Begin with TLS, without what Twisted does for what is not here: the interfaces of its
+        transport are not asked for, and a server has nothing to say first.
         """
         factory = self.factory
         self._records = RecordEnds()

@@ -21,9 +21,9 @@ NUMBER = 4
 #: clients ask for more of them with placeholders.
 COOKIE = NUMBER + NONCE + TAG + 2 * KEY
 
-#: How long cookies are made with one key (seconds). Who steals a key can forge answers to those
-#: that have its cookies, so it must not be good for long; but a client that asks once in 36 h
-#: (2**17 s) must find its key.
+#: How long cookies are made with one key (seconds). With a stolen key answers can be forged to the
+#: clients that have its cookies, so it must not be good for long; but a client that asks once in
+#: 36 h (2**17 s) must find its key.
 ROTATION = 86400.0
 
 #: Old keys that are kept: a client that was away for a week needs no new handshake.

@@ -44,7 +44,7 @@ TURN_BYTES = 64 * 1024
 #: Statuses whose answer has no body (RFC 9110, 15.2.2, 15.3.5, 15.3.6 and 15.4.5).
 NO_BODY = (101, 204, 205, 304)
 
-#: The headers of an answer that goes on with WebSocket, or wants to (RFC 9110, 15.5.22).
+#: The headers of an answer that switches to WebSocket, or asks for it (RFC 9110, 15.5.22).
 SWITCHING = ("Upgrade", "websocket"), ("Connection", "Upgrade")
 
 
@@ -59,7 +59,7 @@ class Answer:
     @ivar pause: seconds between two pieces.
     @ivar delay: seconds before the answer.
     @ivar is_noted: whether it is an event.
-    @ivar successor: the protocol that the connection goes on with.
+    @ivar successor: the protocol that takes the connection over.
     """
 
     status: int = 200

@@ -46,7 +46,7 @@ class LatencyTests(FaultyCase):
         self.check_empty()
 
     def test_order(self) -> None:
-        """Answers of the same time leave in their order, to whom they go."""
+        """Answers of the same time leave in their order, each to its peer."""
         self.serve(latency=FIFTY)
         for letter in LETTERS:
             self.ask(letter, source=ALICE)
@@ -241,7 +241,7 @@ class BandwidthTests(FaultyCase):
         self.check_empty()
 
     def test_backlog(self) -> None:
-        """What would wait longer than anybody does is dropped and counted."""
+        """What would wait longer than any client does is dropped and counted."""
         self.serve(bandwidth=10)
         self.ask(*[b"0123456789"] * 61)
         self.assertEqual(self.faulty._held, 60)

@@ -426,7 +426,7 @@ class DrainTests(ConnectionTestCase):
         return Drainable()
 
     def test_by_protocol(self) -> None:
-        """Who can drain gets what has come, and closes by itself; once."""
+        """A protocol that drains gets what has come, and closes by itself; once."""
         verifyClass(IDrainable, Drainable)
         self.peer.send(b"last words")
         self.connection.drain_and_close()

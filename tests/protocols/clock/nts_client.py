@@ -94,7 +94,7 @@ class Client:
         """
         Verify an answer and take its cookies.
 
-        @raise InvalidTag: if it is not from who has the keys.
+        @raise InvalidTag: if it was not made with the keys.
         """
         (first, identifier), (last, body) = read_fields(answer[48:])
         assert (first, identifier, last) == (0x0104, self.identifier, 0x0404)

@@ -181,7 +181,7 @@ class NakTests(Case):
         self.assertEqual(self.counts, {"nak": 4})
 
     def test_keys(self) -> None:
-        """A request of who has the cookie and not the keys."""
+        """A request of a client that has the cookie and not the keys."""
         client = evolve(self.client, to_server=bytes(range(7, 39)))
         self.assert_nak(client.request(), client.identifier)
 
@@ -206,7 +206,7 @@ class NakTests(Case):
         self.assert_nak(self.client.request(), self.client.identifier)
 
     def test_not_ours(self) -> None:
-        """Who has other keys does not take an answer."""
+        """A client with other keys does not take an answer."""
         answer = self.ask_one(self.client.request())
         stranger = evolve(self.client, to_client=TO_SERVER)
         self.assertRaises(InvalidTag, stranger.cookies, answer)

@@ -103,7 +103,7 @@ class SequenceTests(SynchronousTestCase):
         self.assertEqual(len(ports), MAX_NUMBERED)
         self.assertEqual({0, 1, MAX_NUMBERED} & ports, {0, MAX_NUMBERED})
 
-    def test_anew(self) -> None:
+    def test_begins_again(self) -> None:
         """The state of a source that was silent for long is dropped: no jump is loss."""
         self.send(1)
         self.clock.advance(EXPIRY + 1)

@@ -1,7 +1,7 @@
 """
 The cases of the Autobahn test suite, sections 1 to 7, 9 and 12, for an echo server.
 
-Its own program needs Python 2, so they are written here anew from its descriptions. Section 12 has
+Its own program needs Python 2, so these are written from its descriptions. Section 12 has
 other data of the same kinds, and fewer messages of each.
 """
 

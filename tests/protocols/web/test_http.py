@@ -32,7 +32,7 @@ class RequestTests(WebCase):
         verifyObject(IHalfCloseableProtocol, channel)
 
     def test_told(self) -> None:
-        """Any method and path is answered with what was asked, and by whom."""
+        """Any method and path is answered with what was asked, and the address of the client."""
         sent = request("/a/b?x=1&x=&y=%20", "PATCH", b'{"k": [1.5]}', X_cASE="v")
         told = self.ask(sent).json
         self.assertEqual(told, {
