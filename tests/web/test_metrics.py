@@ -124,7 +124,7 @@ class CollectorTests(Case):
         program += "print(*(one for one in sys.modules if one.startswith('socketd.protocols.')))"
         command = [sys.executable, "-c", program]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        modules = ["socketd.protocols.registry", "socketd.protocols.spec"]
+        modules = [f"socketd.protocols.{name}" for name in ("batches", "registry", "spec")]
         self.assertEqual(sorted(done.stdout.split()), modules)
 
     def test_http(self) -> None:
