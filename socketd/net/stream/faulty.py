@@ -187,7 +187,7 @@ class Faulty(ReadSide):
         if fault.ending in RESETS:
             fault.reads = False
             self._update_reading()
-            if fault.waits(count_unacknowledged(self._socket), now, CLOSE_GRACE):
+            if fault.waits(count_unacknowledged(self._descriptor), now, CLOSE_GRACE):
                 self._set_alarm()
                 return
         fault.ended = True

@@ -155,7 +155,8 @@ class StreamPort(Port):
                 self._wait_for_capacity()
                 return
             try:
-                sock, peer = self._socket.accept()
+                # As accept() does, without the object.
+                descriptor, peer = self._socket._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
             except OSError as problem:
@@ -165,9 +166,10 @@ class StreamPort(Port):
                 return
             reason, slot = self._admit(peer)
             if reason:
-                self._refuse(sock, reason)
+                self._service_state.counters.refused[reason] += 1
+                self._reset(descriptor)
             else:
-                self._serve(sock, peer, slot)
+                self._serve(descriptor, peer, slot)
 
     def _admit(self, peer: Any) -> tuple[str | None, Slot | None]:
         if self._terms.proxies is None:
@@ -176,10 +178,10 @@ class StreamPort(Port):
         believed = self._family == socket.AF_UNIX or self._terms.proxies.admits(packed(peer[0]))
         return (None if believed else PROXY_SOURCE), None
 
-    def _refuse(self, sock: socket.socket, reason: str) -> None:
-        """Reset a refused connection."""
-        self._service_state.counters.refused[reason] += 1
-        _reset(sock)
+    def _reset(self, descriptor: int) -> None:
+        """Reset a connection: no data, no log line, no TIME-WAIT state in the kernel."""
+        with socket.socket(self._family, socket.SOCK_STREAM, 0, descriptor) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def _wait_for_capacity(self) -> None:
         """Leave pending connections in the kernel's backlog until there is capacity."""
@@ -192,20 +194,20 @@ class StreamPort(Port):
         self._waits = False
         self._watch()
 
-    def _serve(self, sock: socket.socket, peer: Any, slot: Slot | None) -> None:
+    def _serve(self, descriptor: int, peer: Any, slot: Slot | None) -> None:
         faults = self._service_state.faults
         draw = None if faults is None else faults.draw_connection()
         if draw is not None and draw.options.action == REFUSE:
             self._service_state.counters.faults[REFUSE] += 1
             if slot is not None:
                 slot.leave()
-            _reset(sock)
+            self._reset(descriptor)
             return
-        sock.setblocking(False)
+        os.set_blocking(descriptor, False)
         protocol = None
         try:
             connection = StreamConnection(
-                self._reactor, sock, peer, self._service_state, slot, self._family
+                self._reactor, descriptor, peer, self._service_state, slot, self._family
             )
             try:
                 protocol = self.factory.buildProtocol(connection.getPeer())
@@ -215,7 +217,7 @@ class StreamPort(Port):
         finally:
             # Also without memory for the connection.
             if protocol is None:
-                sock.close()
+                os.close(descriptor)
                 if slot is not None:
                     slot.leave()
         if protocol is not None:
@@ -230,9 +232,3 @@ class StreamPort(Port):
         if now - self._logged >= ACCEPT_LOG_INTERVAL:
             self._logged = now
             self._service_state.emit(ACCEPT_FAILED, error=problem.strerror, seconds=ACCEPT_PAUSE)
-
-
-def _reset(sock: socket.socket) -> None:
-    """Reset a connection: no data, no log line, no TIME-WAIT state in the kernel."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    sock.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from os import read
 from typing import Any
 
@@ -101,7 +100,7 @@ class ReadSide(DeadlineChecks):
         if self.state.phase == OPEN:
             if self.is_plain:
                 self.count_message(data)
-            self._call(partial(self.protocol.dataReceived, data))
+            self._call(self.protocol.dataReceived, data)
         self._update_reading()
 
     def count_message(self, data: bytes) -> None:
@@ -190,9 +189,9 @@ class ReadSide(DeadlineChecks):
         """Log an exception that the protocol raised."""
         self.service_state.report(self.peer, problem)
 
-    def _call(self, hook: Callable[[], object]) -> None:
+    def _call(self, hook: Callable[..., object], *arguments: object) -> None:
         try:
-            hook()
+            hook(*arguments)
         except Exception as problem:
             self.report(problem)
             self.abortConnection()

@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from fcntl import ioctl
-from os import write
+from os import write, writev
 from termios import TIOCOUTQ
 from typing import Any
 
@@ -22,7 +22,7 @@ from socketd.net.stream.states import END_OUTPUT, OPEN, Event, StreamState
 #: receive and its reply stay below 256 KiB.
 HIGH_WATER = 64 * 1024
 
-#: Buffers per sendmsg(2); the limit is IOV_MAX (1024).
+#: Buffers per writev(2); the limit is IOV_MAX (1024).
 MAX_SEGMENTS = 64
 
 #: What Twisted's own transports say of a C{str}; tests of protocols expect it.
@@ -43,8 +43,9 @@ class WriteBuffer:
     _buffer: deque[bytes | memoryview] | None
     _buffered: int
     _descriptor: int
+    _family: int
+    _made: socket.socket | None
     _producer_paused: bool
-    _socket: socket.socket
     _streaming: bool
     # All of these are slots, so that a connection is small and fast.
     __slots__ = tuple(__annotations__)
@@ -54,6 +55,18 @@ class WriteBuffer:
         before = self.state
         self.state = event[before]
         return self.state is not before
+
+    @property
+    def _socket(self) -> socket.socket:
+        """The socket, made when it is first needed; closed if the connection is."""
+        if self._made is None:
+            descriptor = self._descriptor if self.connected else None
+            self._made = socket.socket(self._family, socket.SOCK_STREAM, 0, descriptor)
+            if descriptor is None:
+                self._made.close()
+            else:
+                self._made.setblocking(False)
+        return self._made
 
     @property
     def connected(self) -> bool:
@@ -120,7 +133,7 @@ class WriteBuffer:
             return
         if self._buffer is not None:
             try:
-                sent = self._socket.sendmsg([*self._buffer][:MAX_SEGMENTS])
+                sent = writev(self._descriptor, [*self._buffer][:MAX_SEGMENTS])
             except BlockingIOError:
                 return
             except OSError:
@@ -194,7 +207,7 @@ class WriteBuffer:
 
     def _is_owed(self) -> bool:
         """Whether there is more to send, or the peer has not acknowledged what was sent."""
-        return self._has_more() or count_unacknowledged(self._socket) > 0
+        return self._has_more() or count_unacknowledged(self._descriptor) > 0
 
     def _update_reading(self) -> None:
         """Called when too much is buffered: pause reading."""
@@ -209,6 +222,6 @@ class WriteBuffer:
         """End the connection."""
 
 
-def count_unacknowledged(sock: socket.socket) -> int:
+def count_unacknowledged(descriptor: int) -> int:
     """Count the bytes that the peer has not acknowledged or read (tcp(7), unix(7), SIOCOUTQ)."""
-    return int.from_bytes(ioctl(sock, TIOCOUTQ, bytes(4)), sys.byteorder)
+    return int.from_bytes(ioctl(descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -26,13 +26,13 @@ class FailingSocket:
         self.errors = list(errors)
         self.accepts = 0
 
-    def accept(self) -> Any:
+    def _accept(self) -> Any:
         """Fail, or accept."""
         self.accepts += 1
         if self.errors:
             number = self.errors.pop(0)
             raise OSError(number, errno.errorcode[number])
-        return self._sock.accept()
+        return self._sock._accept()  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -62,6 +62,22 @@ class StreamPortTests(PortCase):
         self.assertEqual(peer.recv(10), b"HELLO")
         host, port = peer.getsockname()
         self.assertEqual(self.told("connection_made"), [f"{host}:{port}"])
+
+    def test_socket_on_demand(self) -> None:
+        """The object of a socket is made when a protocol asks for it, and closed with the rest."""
+        peers = [self.connect(), self.connect()]
+        self.reactor.turn()
+        asked, unasked = self.service_state.connections
+        handle: Any = asked.getHandle()  # type: ignore[attr-defined]
+        self.assertEqual(handle.getpeername(), peers[0].getsockname())
+        self.assertEqual(handle.getsockname(), peers[0].getpeername())
+        self.assertFalse(handle.getblocking())
+        for connection, peer in zip([asked, unasked], peers):
+            peer.close()
+            self.reactor.turn()
+            transport: Any = connection
+            self.assertEqual((transport.fileno(), transport.socket.fileno()), (-1, -1))
+        self.assertIs(asked.getHandle(), handle)  # type: ignore[attr-defined]
 
     def test_bounded_accepts(self) -> None:
         """One wake-up accepts L{MAX_ACCEPTS} at most; the next one accepts the rest."""
