@@ -11,6 +11,9 @@ from socketd.settings.networks import Prefixes
 IPV4_BYTES = 4
 IPV6_BYTES = 16
 
+_LOOPBACK_IPV4 = 127
+_LOOPBACK_IPV6 = bytes(15) + b"\1"
+
 # ::ffff:0:0/96 (RFC 4291, 2.5.5.2).
 _IPV4_MAPPED = b"\0" * 10 + b"\xff\xff"
 
@@ -32,6 +35,13 @@ def packed(host: str) -> bytes:
 def canonical(address: bytes) -> bytes:
     """Convert an IPv4-mapped IPv6 address to IPv4; others are unchanged."""
     return address[12:] if address[:12] == _IPV4_MAPPED else address
+
+
+def is_loopback(address: bytes) -> bool:
+    """Say whether a packed address is one of this host alone."""
+    if len(address) == IPV4_BYTES:
+        return address[0] == _LOOPBACK_IPV4
+    return address == _LOOPBACK_IPV6
 
 
 def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:

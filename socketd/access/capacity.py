@@ -46,7 +46,10 @@ class Capacity:
     @property
     def is_full(self) -> bool:
         """Whether this capacity or a parent is saturated."""
-        return any(capacity._is_saturated for capacity in self._chain)
+        for capacity in self._chain:
+            if capacity._is_saturated:
+                return True
+        return False
 
     def enter(self) -> None:
         """Count one connection in, even over the limit: it is already accepted."""
@@ -63,10 +66,15 @@ class Capacity:
         for capacity in self._chain:
             capacity.occupancy -= 1
         for capacity in self._chain:
-            limit = capacity._limit
-            if limit is not None and capacity.occupancy <= limit * RESUME_PERCENT // 100:
+            if not capacity._is_saturated:
+                # Nothing waits; who was first before the saturation is over is no matter now.
+                capacity._first = None
+            elif capacity._has_room():
                 capacity._is_saturated = False
                 capacity._wake()
+
+    def _has_room(self) -> bool:
+        return self._limit is None or self.occupancy <= self._limit * RESUME_PERCENT // 100
 
     def when_available(self, callback: Callable[[], None]) -> None:
         """

@@ -17,7 +17,13 @@ from random import random
 
 from attrs import frozen
 
-from socketd.access.addresses import IPV4_BYTES, canonical, make_source_key, packed
+from socketd.access.addresses import (
+    IPV4_BYTES,
+    canonical,
+    is_loopback,
+    make_source_key,
+    packed,
+)
 from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE, Buckets, Clock
@@ -69,8 +75,6 @@ NETWORK_SHARE = 64
 #: Burst of a service, in seconds of its rate.
 SERVICE_BURST = 1.0
 
-_LOOPBACK_IPV4 = 127
-_LOOPBACK_IPV6 = bytes(15) + b"\1"
 _LIMITED_BROADCAST = b"\xff" * 4
 # 224/4 is multicast (RFC 5771), 240/4 is reserved (RFC 1112, section 4).
 _FIRST_MULTICAST_IPV4 = 224
@@ -144,7 +148,7 @@ class Guard:
         address = packed(bound)
         # The kernel drops packets from outside with a source in 127/8 or ::1 (RFC 1122,
         # 3.2.1.3; RFC 4291, 2.5.3), so on a wildcard socket such a source is local.
-        self._hears_loopback = _is_loopback(address) or not any(address)
+        self._hears_loopback = is_loopback(address) or not any(address)
         self._source_key = make_source_key(rules.prefixes)
         rate, burst = rules.udp_rate, rules.udp_burst
         self._sources = Buckets(rate, burst, clock, leak=LEAK, random=random)
@@ -181,7 +185,7 @@ class Guard:
         """
         if self._rules.guard_loopback or not self._hears_loopback:
             return False
-        return _is_loopback(address)
+        return is_loopback(address)
 
     def refuses_destination(self, address: bytes) -> bool:
         """Whether it is multicast or broadcast: a reply would amplify to a spoofed source."""
@@ -233,18 +237,12 @@ class Guard:
         )
 
     def _can_be_source(self, address: bytes) -> bool:
-        if _is_loopback(address):
+        if is_loopback(address):
             return self._hears_loopback
         # This host's own addresses are valid sources: local monitoring uses them. From
         # outside the kernel accepts a spoofed one over IPv6 only; the reply then goes to a
         # port of this host, which the attacker can reach directly.
         return _is_unicast(address) and address not in self._local().broadcasts
-
-
-def _is_loopback(address: bytes) -> bool:
-    if len(address) == IPV4_BYTES:
-        return address[0] == _LOOPBACK_IPV4
-    return address == _LOOPBACK_IPV6
 
 
 def _is_unicast(address: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from socketd.access.addresses import packed
+from socketd.access.addresses import is_loopback, packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
@@ -28,8 +28,6 @@ ACCEPT_RATE = 10.0
 
 #: Checks within one deadline: it is accurate to an eighth of its length.
 CHECKS_PER_DEADLINE = 8
-
-_LOOPBACK = Networks(network_words("loopback"), ())
 
 
 @frozen
@@ -111,7 +109,7 @@ class AccessPolicy:
         return Slot(sources, key)
 
     def _sources_of(self, address: bytes) -> Sources | None:
-        return self.local_sources if _LOOPBACK.admits(address) else self.sources
+        return self.local_sources if is_loopback(address) else self.sources
 
 
 @frozen(eq=False)

@@ -54,13 +54,16 @@ class TimerWheel:
         @param when: the time on the wheel's clock (seconds).
         """
         tick = math.ceil(when / TICK)
-        if tick == entry.tick:
-            return
-        self._take(entry)
+        if entry.tick != NOWHERE:
+            if tick == entry.tick:
+                return
+            self._take(entry)
         if self._timer is None:
             self._last = math.floor(self._clock.seconds() / TICK)
             self._timer = self._clock.callLater(TICK, self._turn)
-        entry.tick = tick = max(tick, self._last + 1)
+        if tick <= self._last:
+            tick = self._last + 1
+        entry.tick = tick
         entries = self._slots.get(tick)
         if entries is None:
             entries = self._slots[tick] = set()
@@ -68,7 +71,8 @@ class TimerWheel:
 
     def remove(self, entry: WheelEntry) -> None:
         """Remove an entry."""
-        self._take(entry)
+        if entry.tick != NOWHERE:
+            self._take(entry)
         if not self._slots and not self._due:
             self.stop()
 
