@@ -11,13 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zope.interface.interface import InterfaceClass
+
 from socketd.common import errors
 from socketd.common.events import CATALOGUE
 from socketd.common.answers import Answer
 from socketd.common.commands import COMMANDS
 from socketd.control.commands import respond
 from socketd.control.results import JSON
+from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.options import declared
+from socketd.testing import Service, SocketdServer
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
 from tests.control.fakes import FakeOperatorSession, connect
@@ -30,6 +35,11 @@ FILE = Path(__file__).with_name("surface.json")
 
 #: The commands that only ask, whose answers programs read.
 QUESTIONS = ("status", "services", "connections", "waiting", "show 1", "bans", "faults")
+
+#: What other packages and test suites use.
+CLASSES: tuple[Any, ...] = (
+    ProtocolSpec, ProtocolContext, IBatchProtocol, IDatagramBatch, SocketdServer, Service,
+)  # fmt: skip
 
 #: The metrics of this project; the others are those of the client library.
 PREFIX = "socketd_"
@@ -47,6 +57,7 @@ def surface() -> dict[str, Any]:
         "statuses": {
             name: value for name, value in vars(errors).items() if isinstance(value, int)
         },
+        "python": {kind.__name__: dict.fromkeys(_names(kind), True) for kind in CLASSES},
     }
 
 
@@ -82,6 +93,12 @@ def _options() -> dict[str, Any]:
         section = title.partition(": ")[0]
         found.setdefault(section, {}).update({row.name: default_text(row) for row in rows})
     return found
+
+
+def _names(kind: Any) -> list[str]:
+    """List the public names of a class or an interface, and the fields of its objects."""
+    names = list(kind) if isinstance(kind, InterfaceClass) else dir(kind)
+    return [name for name in names if not name.startswith("_")]
 
 
 def _metrics() -> dict[str, Any]:

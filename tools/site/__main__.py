@@ -29,7 +29,7 @@ CHAPTERS = {
     ),
     "Operate it": (
         "docs/status-page", "docs/metrics", "docs/events", "docs/DROPS", "docs/SCALING",
-        "docs/THREATS", "docs/RELIABILITY", "SECURITY",
+        "docs/THREATS", "docs/RELIABILITY", "docs/COMPATIBILITY", "SECURITY",
     ),
     "Work on it": (
         "ARCHITECTURE", "docs/DECISIONS", "docs/MUTATION", "bench/RESULTS", "CONTRIBUTING",
