@@ -19,8 +19,6 @@ from twisted.python import usage
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.common.paths import find_config, make_private, runtime_directory
 from socketd.configuration import Configuration, configure, configure_again
-from socketd.control.console_service import ConsoleService
-from socketd.control.server import ControlService, make_directory
 from socketd.daemon.announcement import Announcement
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.log import STDERR, STDOUT, LineLog, goes_to_journal, make_observer
@@ -34,7 +32,6 @@ from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
-from socketd.terminal.device import CbreakMode
 
 
 #: Makes a configuration, from the directory for UNIX sockets and the descriptor limit.
@@ -151,8 +148,10 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         terminal, hangups = Terminal(), Hangups()
         _show_stacks()
         # What is imported lives as long as the process; each full collection would take
-        # 12 ms to find that out, the first one during the start.
+        # 12 ms to find that out, the first one during the start: none ran since twistd began to
+        # import this (twisted/plugins).
         gc.freeze()
+        gc.enable()
     configuration, runtime = options["configuration"], options["runtime"]
     settings = configuration.settings
     limit, again = options["limit"], options["again"]
@@ -179,13 +178,14 @@ def makeService(options: Options, reactor: Any = None) -> Root:
 
 
 def _add_own(root: Root, daemon: Daemon, settings: Settings) -> None:
-    """Add what has a listener of the daemon itself."""
+    """Add what has a listener of the daemon itself, imported only where it is: that takes time."""
     if settings.http is not None:
-        # Imported lazily: its libraries take a fifth of a second to import.
         from socketd.web.service import WebService
 
         WebService(daemon, settings.http).setServiceParent(root)
     if settings.control is not None:
+        from socketd.control.server import ControlService
+
         ControlService(daemon, settings.control.path).setServiceParent(root)
 
 
@@ -195,6 +195,8 @@ def _make_directories(settings: Settings, runtime: str) -> None:
     listeners += [] if settings.http is None else [settings.http]
     try:
         if settings.control is not None:
+            from socketd.control.server import make_directory
+
             make_directory(settings.control.path)
         if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
             make_private(runtime)
@@ -203,6 +205,9 @@ def _make_directories(settings: Settings, runtime: str) -> None:
 
 
 def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> None:
+    from socketd.control.console_service import ConsoleService
+    from socketd.terminal.device import CbreakMode
+
     terminals = all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout))
     keys = CbreakMode(sys.stdin.fileno()) if terminals else None
     console = ConsoleService(reactor, daemon, sys.stdout, keys)

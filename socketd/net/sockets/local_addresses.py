@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-
-import ifaddr
+from typing import TYPE_CHECKING
 
 from socketd.access.addresses import packed
 from socketd.access.datagram_guard import LocalAddresses
 from socketd.access.rates import Clock
+
+if TYPE_CHECKING:
+    from ifaddr import Adapter
 
 #: Refresh interval (seconds), since addresses change (DHCP, link up and down); one scan
 #: takes about 100 us.
@@ -18,7 +20,7 @@ REFRESH = 30.0
 _IPV4_BITS = 32
 
 
-def collect(adapters: Iterable[ifaddr.Adapter]) -> LocalAddresses:
+def collect(adapters: Iterable[Adapter]) -> LocalAddresses:
     """Collect the addresses of network interfaces."""
     addresses, broadcasts = set(), set()
     for adapter in adapters:
@@ -33,7 +35,10 @@ def collect(adapters: Iterable[ifaddr.Adapter]) -> LocalAddresses:
 
 def scan() -> LocalAddresses:
     """Scan the addresses of this host."""
-    return collect(ifaddr.get_adapters())
+    # Lazy: a daemon without datagrams from elsewhere needs none of it.
+    from ifaddr import get_adapters
+
+    return collect(get_adapters())
 
 
 class HostAddresses:
