@@ -154,10 +154,9 @@ def _take_authenticator(body: bytes) -> tuple[bytes, bytes, int]:
     """
     Read nonce, ciphertext, and how many bytes there are for another nonce.
 
+    @param body: of a field that is L{MIN_FIELD} long at least.
     @raise FieldError: if they do not fit.
     """
-    if len(body) < _HEADER.size:
-        raise FieldError
     nonce, sealed = _HEADER.unpack_from(body)
     begin = _HEADER.size + _padded(nonce)
     end = begin + _padded(sealed)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.common.system_clock import ClockState
 from socketd.protocols.clock.ntp import NtpOptions, make_datagrams
 from socketd.protocols.clock.ntp_time import LENGTH
+from socketd.protocols.clock.nts_answers import NtsAnswers
 from socketd.protocols.clock.nts_ke import NtsKeOptions
 from socketd.protocols.clock.nts_key_file import key_file
 from tests.protocols.clock.nts_client import HEADER, TO_CLIENT, TO_SERVER, Client, ef, read_fields
@@ -248,6 +249,13 @@ class DiscardTests(Case):
         start = HEADER + ef(0x0204, self.client.cookie)
         for end in ("01040000", "01040008 00000000", "0104ffff", "01040012" + "00" * 16):
             self.assertEqual(self.ask(start + bytes.fromhex(end)), [])
+
+    def test_no_header(self) -> None:
+        """What has no plain answer has no other one."""
+        answers = NtsAnswers(self.keys, self.context.record.counters, LENGTH)
+        stranger = evolve(self.client, to_server=TO_CLIENT)
+        for request in (self.client.request(), stranger.request(), HEADER):
+            self.assertFalse(answers.answer(request, lambda: None))
 
 
 class PlainTests(Case):
