@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from attrs import define
 from zope.interface import Attribute, Interface
 
 
@@ -16,6 +18,19 @@ class IDatagramBatch(Interface):
     """
 
     lengths: Sequence[int] = Attribute("The length of each datagram.")
+    sources: Sequence[Any] = Attribute("Where it came from, as C{datagramReceived} is told.")
+    received_at: Sequence[int] = Attribute(
+        "When it came, in nanoseconds since 1970, for protocols that are C{timestamped}."
+    )
+    ttl: Sequence[int] = Attribute("Its TTL on arrival, for protocols that ask for C{ip_header}.")
+    tos: Sequence[int] = Attribute("Its TOS, likewise.")
+
+    def read(fields: str, count: int) -> Sequence[tuple[Any, ...]]:
+        """
+        Read the first bytes of each of the next datagrams; they are not answered by that.
+
+        @param fields: as for C{struct}, in network byte order; no datagram may be shorter.
+        """
 
     def answer_all(answer: bytes) -> None:
         """Give each datagram that is left the same answer."""
@@ -23,8 +38,13 @@ class IDatagramBatch(Interface):
     def echo() -> None:
         """Send each datagram that is left back as it came."""
 
-    def answer(answers: Sequence[bytes | None]) -> None:
-        """Answer the next datagrams one by one; C{None}: not at all."""
+    def answer(answers: Sequence[bytes | None], tos: Sequence[int] | None = None) -> None:
+        """
+        Answer the next datagrams at once, each with its own answer; C{None}: not at all.
+
+        @param tos: the TOS of each answer, whose TTL is 255 then, as by C{transport.mark}; for
+            protocols that ask for C{ip_header}.
+        """
 
     def deliver(count: int) -> None:
         """Pass the next datagrams to C{datagramReceived}."""
@@ -43,3 +63,47 @@ class IBatchProtocol(Interface):
         Answer the datagrams of a batch; none of it is kept. What is left of it is then passed to
         C{datagramReceived}.
         """
+
+
+#: The longest time (nanoseconds) between the transmit timestamp of an answer and its leaving that
+#: a group may show: half of what may show in the clock of a client.
+STAY = 50_000
+
+#: The answers of the first group, and of the largest.
+FIRST_GROUP, LARGEST_GROUP = 8, 32
+
+#: How much more time (nanoseconds) an answer is expected to take than in the last group: one that
+#: was interrupted says nothing of the next one.
+RISE = 250
+
+
+@define
+class Groups:
+    """
+    How many answers are written before they leave together, and when each of them will.
+
+    The transmit timestamp of an answer is the time at which its group was begun, and L{each} for
+    every one before it. That is earlier than it leaves, by L{STAY} at most: the clock is read when
+    the answers of a group are written, and when they have left. The first one waits for all
+    others to be written, and the last one for whatever took longer than expected.
+
+    @ivar size: the answers of the next group.
+    @ivar each: how long one is expected to take (nanoseconds).
+    """
+
+    size: int = FIRST_GROUP
+    each: int = 0
+
+    def has_left(self, count: int, written: int, left: int) -> None:
+        """
+        Note how a group went, in nanoseconds since it was begun.
+
+        @param written: when its answers were written.
+        @param left: when they had left.
+        """
+        stay = max(written, left - self.each * (count - 1))
+        if stay > STAY:
+            self.size = max(1, self.size // 2)
+        elif 2 * stay <= STAY:
+            self.size = min(LARGEST_GROUP, self.size * 2)
+        self.each = max(0, min(left // count, self.each + RISE))

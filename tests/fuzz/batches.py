@@ -16,10 +16,14 @@ from zope.interface import implementer
 from socketd.access.addresses import packed
 from socketd.access.datagram_guard import DESTINATION, Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
+from socketd.common.system_clock import ClockState
 from socketd.net.datagram import mmsg, recent
 from socketd.net.datagram.batch_port import BatchedDatagramPort
+from socketd.net.datagram.cmsg import IpHeader
 from socketd.net.datagram.port import DatagramTerms
 from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
+from socketd.protocols.clock.ntp import NtpDatagrams
+from socketd.protocols.clock.ntp_answer import NtpOptions
 from socketd.protocols.clock.time import TimeOfDayDatagrams, time_reply
 from socketd.protocols.measure.echo import EchoDatagrams
 from socketd.settings.faults.values import Latency, Loss
@@ -59,6 +63,13 @@ DESTINATIONS: dict[int, tuple[str, ...]] = {
 DATA = (b"", b"abcd", b"abc", b"no", b"x" * 44, b"!", b"1/2", b"abcde")
 REFUSED = (b"no", b"!!")
 
+#: The same for C{ntp}: most are requests, of several kinds.
+_TAIL = bytes(37) + b"transmit"
+NTP_DATA = (
+    b"\x23\0\6" + _TAIL, b"\x1b\0\x0a" + _TAIL, b"\x21\0\6" + _TAIL, b"\x24\0\6" + _TAIL,
+    b"\x23\0\6" + _TAIL + bytes(4), b"\x23" + bytes(46), b"", b"\x23" + bytes(47),
+)  # fmt: skip
+
 
 #: What L{Mixed} answers to a datagram of a length, in batches: some too much, some nothing.
 ANSWERS = {0: b"zero", 4: b"abcd", 44: None}
@@ -86,16 +97,42 @@ class Mixed(DatagramProtocol):
                 batch.deliver(len(group))
 
 
+@implementer(IBatchProtocol)
+class Marking(DatagramProtocol):
+    """Answers with what it is told of a datagram, and with a TOS of its own."""
+
+    transport: Any
+
+    def _answer(self, first: int, received_at: int | None, header: IpHeader) -> bytes:
+        return f"{first} {received_at} {header}".encode()
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if datagram:
+            told = self.transport.received_at, self.transport.ip_header
+            self.transport.mark(datagram[0])
+            self.transport.write(self._answer(datagram[0], *told), addr)
+
+    def batch_received(self, batch: IDatagramBatch) -> None:
+        if not min(batch.lengths) or isinstance(batch.sources[0], (str, type(None))):
+            return
+        firsts = [first for (first,) in batch.read("B", len(batch.lengths))]
+        headers = map(IpHeader, batch.ttl, batch.tos)
+        answers = [*map(self._answer, firsts, batch.received_at, headers)]
+        batch.answer(answers[:2], firsts[:2])
+        batch.answer(answers[2:], firsts[2:])
+
+
 class AlonePort(BatchedDatagramPort):
     """A port that asks the guard for each datagram, and sends each answer by itself."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         # Other control messages than these are sought, and sent one by one.
-        self._batched, self._layout = None, evolve(self._layout, size=-1)
+        self._batched = None
+        self.controls._layout = evolve(self.controls._layout, size=-1)
 
     def _admit(self, names: Any, lengths: Any) -> Any:
-        asked = self._sent_to(len(names))
+        asked = self.controls.destinations(len(names))
         admitted = []
         for number, name in enumerate(names):
             source, guard, reason = parsed_name(self._family, name), self._guard, None
@@ -110,10 +147,17 @@ class AlonePort(BatchedDatagramPort):
         return [number for number, _ in admitted], [source for _, source in admitted]
 
 
-PROTOCOLS: tuple[Callable[[], DatagramProtocol], ...] = (
-    lambda: TimeOfDayDatagrams(time_reply, "unix", lambda: 1.8e9),
-    EchoDatagrams,
-    Mixed,
+#: When a world begins, in nanoseconds since 1970, and the state of its clock.
+NOW = 1795000000 * 10**9
+STATE = ClockState(True, 0, 0.1, 0.1, -32, False, 1795000000.0)
+
+#: What each protocol is asked, and whether its port is to tell the time of arrival.
+PROTOCOLS: tuple[tuple[Callable[[Callable[[], int]], DatagramProtocol], Any, bool], ...] = (
+    (lambda now: TimeOfDayDatagrams(time_reply, "unix", lambda: 1.8e9), DATA, False),
+    (lambda now: EchoDatagrams(), DATA, False),
+    (lambda now: Mixed(), DATA, False),
+    (lambda now: NtpDatagrams(NtpOptions(), now, lambda: STATE), NTP_DATA, True),
+    (lambda now: Marking(), DATA, True),
 )
 
 #: What is switched, beside what comes.
@@ -132,13 +176,19 @@ class World:
         self.service_state, self.events = make_service_state(self.reactor)
         self.service_state.observed = False
         floor = (0.0, 4.0, 4.0, math.inf)[bits >> 4 & 3]
-        terms = DatagramTerms(self._guard(address) if bits >> 6 & 3 else None, floor)
-        protocol = PROTOCOLS[(bits >> 8) % len(PROTOCOLS)]()
+        make, self.data, timed = PROTOCOLS[(bits >> 8) % len(PROTOCOLS)]
+        guard = self._guard(address) if bits >> 6 & 3 else None
+        terms = DatagramTerms(guard, floor, timed, timed)
+        protocol = make(self.now)
         with mock.patch.object(HandReactor, "addReader"):
             sock: Any = self.sock
             port_class = BatchedDatagramPort if in_batches else AlonePort
             self.port = port_class(self.reactor, sock, protocol, self.service_state, terms)
             self.port.startListening()
+
+    def now(self) -> int:
+        """The time of day, in nanoseconds since 1970."""
+        return NOW + int(self.reactor.seconds() * 10**9)
 
     def _guard(self, address: Any) -> Guard | None:
         if self.family == socket.AF_UNIX:
@@ -154,9 +204,12 @@ class World:
         if first & 0xC0 != 0xC0:
             self.sock.waiting.append(
                 Arrived(
-                    DATA[second & 7],
+                    self.data[second & 7],
                     SOURCES[self.family][first & 7],
                     DESTINATIONS[self.family][first >> 4 & 3],
+                    self.now() - second,
+                    second,
+                    first,
                     truncated=self.family == socket.AF_UNIX and second == 0xFF,
                 )
             )

@@ -53,7 +53,7 @@ from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import LOST_FAILURE
 from socketd.net.tls.certificates import names_of
 from socketd.net.tls.context import ServerContext
-from socketd.protocols.clock.ntp import NtpOptions, answer
+from socketd.protocols.clock.ntp_answer import NtpOptions, answer
 from socketd.protocols.clock.ntp_time import LENGTH
 from socketd.protocols.frames import Chunks, Framing, MessageTooLong, parse_framing
 from socketd.protocols.messages.qotd import MAX_QUOTE, parse_quotes

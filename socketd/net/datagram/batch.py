@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import compress
+from struct import Struct
 from typing import Any, Protocol
 
 from zope.interface import implementer
 
 from socketd.access.datagram_guard import REPLY_SIZE
+from socketd.net.datagram.controls import Controls
 from socketd.net.datagram.mmsg import MAX_SIZE, Messages
 from socketd.protocols.batches import IDatagramBatch
+
+_struct = lru_cache(Struct)
 
 
 class BatchPort(Protocol):
@@ -20,12 +26,15 @@ class BatchPort(Protocol):
     """
 
     messages: Messages
+    controls: Controls
     floor: float
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count answers that are dropped."""
 
-    def send_to(self, numbers: Sequence[int], size: int) -> None:
+    def send_to(
+        self, numbers: Sequence[int], size: int, tos: Sequence[int] | None = None
+    ) -> None:
         """Send answers, whose payloads are filled in, to these datagrams."""
 
     def deliver(
@@ -90,30 +99,52 @@ class DatagramBatch:
         if numbers:
             self._port.send_to(numbers, self._port.messages.fill_back(numbers, lengths))
 
-    def answer(self, answers: Sequence[bytes | None]) -> None:
+    def answer(
+        self, answers: Sequence[bytes | None], tos: Sequence[int] | None = None
+    ) -> None:
         numbers, lengths = self._take(len(answers))
-        made = [answer for answer in answers if answer is not None]
-        if len(made) < len(numbers) or made and max(map(len, made)) > self._least(lengths):
-            numbers, made = self._fitting(numbers, answers, lengths)
+        made: Sequence[Any] = answers[: len(numbers)]
+        # Mostly none of them is missing, empty or too long.
+        if not all(made) or made and max(map(len, made)) > self._least(lengths):
+            fits = [*map(self._fits, made, lengths)]
+            numbers, tos = [*compress(numbers, fits)], tos and [*compress(tos, fits)]
+            made = [*compress(made, fits)]
         if made:
-            self._port.send_to(numbers, self._port.messages.fill(made))
+            self._port.send_to(numbers, self._port.messages.fill(made), tos)
 
     def _least(self, lengths: Sequence[int]) -> float:
         """How long an answer to any of these may be."""
         return min(max(min(lengths), self._port.floor), MAX_SIZE)
 
-    def _fitting(
-        self, numbers: Sequence[int], answers: Sequence[bytes | None], lengths: Sequence[int]
-    ) -> tuple[list[int], list[bytes]]:
-        """Leave out datagrams without an answer, and drop the answers that are too long."""
-        floor, kept, made = self._port.floor, [], []
-        for number, answer, length in zip(numbers, answers, lengths):
-            if answer is not None and len(answer) <= min(max(length, floor), MAX_SIZE):
-                kept.append(number)
-                made.append(answer)
-            elif answer is not None:
-                self._port.drop(REPLY_SIZE)
-        return kept, made
+    def _fits(self, answer: bytes | None, length: int) -> bool:
+        """Say whether there is an answer to a datagram, and drop one that is too long."""
+        if answer is None:
+            return False
+        fits = len(answer) <= self._least((length,))
+        if not fits:
+            self._port.drop(REPLY_SIZE)
+        return fits
+
+    @property
+    def received_at(self) -> Sequence[int | None]:
+        return self._port.controls.arrivals(self._numbers)
+
+    @property
+    def ttl(self) -> Sequence[int]:
+        return self._port.controls.ttls(self._numbers)
+
+    @property
+    def tos(self) -> Sequence[int]:
+        return self._port.controls.toses(self._numbers)
+
+    def read(self, fields: str, count: int) -> Sequence[tuple[Any, ...]]:
+        next_ = slice(self._done, self._done + count)
+        packed, data = _struct("!" + fields), self._port.messages.data
+        if min(self.lengths[next_], default=0) < packed.size:
+            # What follows is of other datagrams.
+            raise ValueError(f"not all of them have {packed.size} bytes")
+        unpack = packed.unpack_from
+        return [unpack(data, number * MAX_SIZE) for number in self._numbers[next_]]
 
     def deliver(self, count: int) -> None:
         if self._done < len(self._numbers):

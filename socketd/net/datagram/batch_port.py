@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,47 +16,18 @@ from socketd.common.counters import TOO_LONG
 from socketd.net.addresses import to_address, to_pair
 from socketd.net.datagram import mmsg
 from socketd.net.datagram.batch import DatagramBatch
-from socketd.net.datagram.cmsg import (
-    IPV4,
-    IPV6,
-    IpHeader,
-    answer_header,
-    arrival,
-    ask_for_arrival,
-    ask_for_destination,
-    ask_for_ip_header,
-    disable_ancillary,
-    ip_header,
-    layout,
-)
-from socketd.net.datagram.mmsg import (
-    BATCH,
-    CONTROL_SIZE,
-    MAX_SIZE,
-    NAME_SIZE,
-    ORDER,
-    Messages,
-    ints,
-    rows,
-)
+from socketd.net.datagram.cmsg import IpHeader, answer_header, ip_header
+from socketd.net.datagram.controls import NAME_SIZES, Controls
+from socketd.net.datagram.mmsg import BATCH, MAX_SIZE, NAME_SIZE, ORDER, Messages, rows
 from socketd.net.datagram.port import OPEN, Ancillary, DatagramPort, DatagramTerms
 from socketd.net.datagram.recent import Recent
 from socketd.net.service_state import ServiceState
 from socketd.protocols.batches import IBatchProtocol
 
-#: The sizes of struct sockaddr_in, sockaddr_in6 and sockaddr_un.
-_NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
-
 # A plain int: the operators of the enum cost more than a system call.
 _TRUNCATED = int(socket.MSG_TRUNC)
 
-_NO_INTERFACES = array("i", bytes(4 * BATCH))
-
-# The first byte of a link-local address (RFC 4291, 2.4).
-_LINK_LOCAL = 0xFE
-
-# Stands for a destination that the kernel did not tell, 0.0.0.0: no rule refuses it.
-_UNICAST = bytes(4)
+_NO_TIMES = (None,) * BATCH
 
 # Sentinel: unknown or rejected source.
 _UNKNOWN = object()
@@ -89,35 +59,18 @@ class BatchedDatagramPort(DatagramPort):
         # address, whether a destination is refused.
         self._trusted, self._verdicts, self._destinations = Recent(), Recent(), Recent()
         self._is_unix = sock.family == socket.AF_UNIX
-        self._names = rows(f"{_NAME_SIZES[sock.family]}s", 0, NAME_SIZE)
-        self._ask_for_controls(sock, terms)
+        self._names = rows(f"{NAME_SIZES[sock.family]}s", 0, NAME_SIZE)
+        self.controls = Controls(self.messages, sock, terms.timestamped, terms.ip_header)
+        self._pktinfo = self.controls.pktinfo
+        # Whether the guard must know where each datagram was sent to.
+        self._hears_many = self._pktinfo is not None and self._guard is not None
+        self._timestamped = self._at_once = terms.timestamped
         self._mark: Ancillary = ()
         self._name_lengths: Sequence[int] = ()
         self._index = 0
         self._answers: list[bytes] = []
         self._answered: list[int] = []
         self._batched: Any = protocol if IBatchProtocol.providedBy(protocol) else None
-
-    def _ask_for_controls(self, sock: socket.socket, terms: DatagramTerms) -> None:
-        """Choose the control messages, and know where they will be."""
-        disable_ancillary(sock)
-        self._pktinfo = ask_for_destination(sock)
-        self._timestamped = self._at_once = terms.timestamped
-        self._is_regular = True
-        if terms.timestamped:
-            ask_for_arrival(sock)
-            if terms.ip_header:
-                ask_for_ip_header(sock)
-        self._layout = layout(sock.family, self._pktinfo, terms.timestamped, terms.ip_header)
-        controls = slice(self._layout.answer, self._layout.size)
-        self._headers = self.messages.headers(_NAME_SIZES[sock.family], controls)
-        # Whether the guard must know where each datagram was sent to.
-        self._hears_many = self._pktinfo is not None and self._guard is not None
-        if self._pktinfo is not None:
-            at, field = self._layout.pktinfo, self._pktinfo.address
-            size = field.stop - field.start
-            self._destination_rows = rows(f"{size}s", at + field.start, CONTROL_SIZE)
-            self._interfaces = ints(self.messages.controls, at + self._pktinfo.index)
 
     @property
     def destination(self) -> Any:
@@ -157,10 +110,9 @@ class BatchedDatagramPort(DatagramPort):
         counters.datagrams_received += count
         counters.datagram_bytes_received += sum(lengths)
         names: Sequence[bytes] = self._names[count].unpack_from(messages.names)
-        size = self._layout.size
-        if size:
-            self._is_regular = messages.control_lengths(count).count(size) == count
-            self._at_once = self._timestamped or not self._is_regular
+        controls = self.controls
+        controls.received(count)
+        self._at_once = self._timestamped or not controls.is_regular
         if self._is_unix:
             names, lengths = self._cut(names, lengths)
         try:
@@ -176,7 +128,8 @@ class BatchedDatagramPort(DatagramPort):
         numbers, sources = self._admit(names, lengths)
         if len(numbers) < len(lengths):
             lengths = [lengths[number] for number in numbers]
-        if self._batched is None or self._at_once or self._service_state.observed or self._faulty:
+        is_regular, observed = self.controls.is_regular, self._service_state.observed
+        if self._batched is None or observed or self._faulty or not is_regular:
             self.deliver(numbers, lengths, sources)
         elif numbers:
             batch = DatagramBatch(self, numbers, lengths, sources)
@@ -192,11 +145,9 @@ class BatchedDatagramPort(DatagramPort):
         """Pass each of these datagrams to the protocol; this loop is the hot path."""
         data, floor = self.messages.data, self.floor
         observed, deliver = self._service_state.observed, self._protocol.datagramReceived
-        timestamped = self._timestamped
-        for index, length, source in zip(numbers, lengths, sources):
-            self._index = index
-            if timestamped:
-                self.received_at = arrival(self.messages.control(index))
+        times = self.controls.arrivals(numbers) if self._timestamped else _NO_TIMES
+        for index, length, source, time in zip(numbers, lengths, sources, times):
+            self._index, self.received_at = index, time
             start = index * MAX_SIZE
             datagram = data[start : start + length].tobytes()
             self._current = source
@@ -216,7 +167,7 @@ class BatchedDatagramPort(DatagramPort):
 
         @return: the datagrams that are served, and the addresses of their sources.
         """
-        destinations = self._sent_to(len(names)) if self._hears_many else ()
+        destinations = self.controls.destinations(len(names)) if self._hears_many else ()
         try:
             if not destinations or not any(map(self._destinations.__getitem__, destinations)):
                 return ORDER[len(names)], [*map(self._trusted.__getitem__, names)]
@@ -237,16 +188,6 @@ class BatchedDatagramPort(DatagramPort):
                 numbers.append(number)
                 sources.append(source)
         return numbers, sources
-
-    def _sent_to(self, count: int) -> Sequence[bytes]:
-        """The destinations of the datagrams."""
-        pktinfo = self._pktinfo
-        if pktinfo is None:
-            return ()
-        if self._is_regular:
-            return self._destination_rows[count].unpack_from(self.messages.controls)
-        found = [pktinfo.find(self.messages.control(index)) for index in range(count)]
-        return [pktinfo.destination(info) if info else _UNICAST for info in found]
 
     def _classify(self, name: bytes) -> Any:
         """
@@ -329,29 +270,27 @@ class BatchedDatagramPort(DatagramPort):
             self._answers.clear()
             self._answered.clear()
 
-    def send_to(self, numbers: Sequence[int], size: int) -> None:
+    def send_to(
+        self, numbers: Sequence[int], size: int, tos: Sequence[int] | None = None
+    ) -> None:
         """
         Send answers to these datagrams.
 
         @param size: the bytes of their payloads, which are filled in.
+        @param tos: the TOS of each, whose TTL is 255 then.
         """
+        controls, counters = self.controls, self._counters
+        headers = controls.headers
         if self._pktinfo is not None:
-            self._answer_from()
+            controls.answer_from()
+        if tos is not None:
+            headers = controls.marked_headers
+            controls.mark(numbers, tos)
         lengths = [self._name_lengths[number] for number in numbers] if self._is_unix else ()
-        fd, counters = self._socket.fileno(), self._counters
-        refused, lost = self.messages.send(fd, self._headers, numbers, lengths)
+        refused, lost = self.messages.send(self._socket.fileno(), headers, numbers, lengths)
         counters.datagrams_sent += len(numbers) - refused
         counters.datagrams_unsent += refused
         counters.datagram_bytes_sent += size - lost
-
-    def _answer_from(self) -> None:
-        """Reuse pktinfo of all datagrams for their answers, as L{Pktinfo.answer_from} does."""
-        controls, at = self.messages.controls, self._layout.pktinfo
-        if self._pktinfo is IPV4 or _LINK_LOCAL not in controls[at::CONTROL_SIZE].tobytes():
-            self._interfaces[:] = _NO_INTERFACES
-            return
-        for number in range(BATCH):
-            IPV6.answer_from(controls, number * CONTROL_SIZE + at)
 
     def _ancillary(self) -> Ancillary:
         mark, self._mark = self._mark, ()

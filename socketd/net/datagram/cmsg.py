@@ -25,6 +25,10 @@ SO_TIMESTAMPNS = 35
 _HEADER = struct.Struct("@Nii")
 _ALIGNMENT = struct.calcsize("@N")
 _TIMESPEC = struct.Struct("@ll")
+
+#: The header of a timestamp, and the two numbers that follow it.
+TIME_FIELDS = "ll"
+TIME_HEADER = _HEADER.pack(_HEADER.size + _TIMESPEC.size, socket.SOL_SOCKET, SO_TIMESTAMPNS)
 _INDEX = struct.Struct("@i")
 _INT = struct.Struct("@i")
 
@@ -182,28 +186,23 @@ class Layout:
     pktinfo, TTL, TOS (C{udp_recvmsg}, C{ip_cmsg_recv}, C{ip6_datagram_recv_ctl}).
 
     @ivar size: the bytes of all of them.
-    @ivar answer: where those begin that may be sent with an answer: all but the time.
-    @ivar pktinfo: where that structure is, C{ttl} and C{tos}: where those numbers are; of
-        those that were asked for.
+    @ivar pktinfo: where that of pktinfo is, or would be; C{ttl}: those of TTL and TOS.
+    @ivar tos: where the one of TOS is.
     """
 
     size: int
-    answer: int
     pktinfo: int
     ttl: int
     tos: int
 
-
-def layout(
-    family: int, pktinfo: Pktinfo | None, timestamped: bool, has_ip_header: bool
-) -> Layout:
-    """Know where a socket of this family has what it was asked for."""
-    answer = _space(_TIMESPEC.size) if timestamped else 0
-    ttl = answer + (0 if pktinfo is None else _space(pktinfo.size))
-    # A TOS is one byte of IPv4, an int of IPv6: the same space.
-    number = _space(_INT.size) if has_ip_header and family != socket.AF_UNIX else 0
-    places = (start + HEADER_SIZE for start in (answer, ttl, ttl + number))
-    return Layout(ttl + 2 * number, answer, *places)
+    @classmethod
+    def of(cls, pktinfo: Pktinfo | None, timestamped: bool, has_ip_header: bool) -> Layout:
+        """Know where a socket has what it was asked for."""
+        first = _space(_TIMESPEC.size) if timestamped else 0
+        ttl = first + (0 if pktinfo is None else _space(pktinfo.size))
+        # A TOS is one byte of IPv4, an int of IPv6: the same space.
+        number = _space(_INT.size) if has_ip_header else 0
+        return cls(ttl + 2 * number, first, ttl, ttl + number)
 
 
 def _space(size: int) -> int:

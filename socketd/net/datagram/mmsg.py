@@ -114,10 +114,13 @@ class Messages:
     Answers have headers of their own, which point to the addresses and the control messages of
     what they answer: these stay where they were received.
 
+    @ivar lengths: those of what was received last.
     @ivar data: the payloads, L{MAX_SIZE} bytes for each.
     @ivar names: the addresses, L{NAME_SIZE} bytes for each.
     @ivar controls: the control messages, L{CONTROL_SIZE} bytes for each.
     """
+
+    lengths: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         self._data = (ctypes.c_char * (BATCH * MAX_SIZE))()
@@ -170,8 +173,8 @@ class Messages:
         count = _recvmmsg(fd, self._address, BATCH, _MSG_DONTWAIT, None)
         if count < 0:
             raise _last_error()
-        lengths: tuple[int, ...] = _LENGTH[count].unpack_from(self._header_view)
-        return lengths
+        self.lengths = _LENGTH[count].unpack_from(self._header_view)
+        return self.lengths
 
     def name_lengths(self, count: int) -> tuple[int, ...]:
         """The lengths of the addresses of what was received."""

@@ -8,38 +8,19 @@ and private modes 6 and 7, whose replies are longer than their requests.
 
 from __future__ import annotations
 
-import random
-import re
-import struct
 from collections.abc import Callable
 from functools import partial
-from ipaddress import AddressValueError, IPv4Address
-from math import ceil
 from typing import Any
 
-from attrs import field, frozen
 from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
 
-from socketd.common.system_clock import BUILD_DATE, ClockState
-from socketd.protocols.clock.ntp_time import (
-    LENGTH,
-    MAX_DISPERSION,
-    Instant,
-    error_at,
-    instant,
-    wide_timestamp,
-)
+from socketd.common.system_clock import ClockState
+from socketd.protocols.batches import Groups, IBatchProtocol, IDatagramBatch
+from socketd.protocols.clock.ntp_answer import NtpOptions, answer
+from socketd.protocols.clock.ntp_batch import REQUEST, BatchWriter
+from socketd.protocols.clock.ntp_time import LENGTH, Instant, instant
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
-from socketd.settings.options import option
-from socketd.settings.value_types import DURATION, NUMBER, SERVICE, YES_NO, ValueType, within
-
-#: The shortest and longest poll interval, as log2 of seconds (RFC 5905, section 7.2).
-MIN_POLL, MAX_POLL = 4, 17
-
-#: The default error bound (seconds) of a clock that only C{assume_synchronised} declares good, as
-#: the kernel's estimate is meaningless then. Clients add the network delay and reject a server
-#: above 0.1 s (Android), 1 s (BusyBox) or 1.5 s (ntpd).
-ASSUMED_ERROR = 0.05
 
 #: The rate limit per source (requests per second) and its burst: enough for a NAT with 256 clients
 #: that each poll once in 64 s (RFC 5905, section 7.2, MINPOLL 6), and all at once after a power
@@ -48,93 +29,10 @@ ASSUMED_ERROR = 0.05
 NAT_RATE = 4.0
 NAT_BURST = 256
 
-#: The longest time (ns) between a reply's receive and transmit timestamps. A clock step between
-#: them misleads the client by half the step: at most half a second, the largest jump that does not
-#: count as a step (L{socketd.common.system_clock.STEP}).
-MAX_STAY = 10**9
-
-_SECOND = 10**9
-_MASK = (1 << 64) - 1
-_ORIGIN = slice(40, 48)
-_ALARM = 3
 _V4_CLIENT = 4 << 3 | 3
-_REPLY_MODES = {1: 2, 3: 4}
-
-# Leap, version and mode; stratum; poll; precision; root delay; root dispersion; reference id.
-_HEAD = struct.Struct("!BBbbII4s")
-_TIMES = struct.Struct("!Q8sQQ")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,3}", re.ASCII)
 
 
-@frozen
-class ReferenceId:
-    """
-    The reference id: a server's time source (RFC 5905, section 7.3).
-
-    @ivar text: a name of up to four characters, or an IPv4 address.
-    @ivar wire: the four bytes on the wire; a shorter name is zero-padded.
-    """
-
-    text: str
-    wire: bytes = field(init=False)
-
-    @wire.default
-    def _encode(self) -> bytes:
-        if _NAME.fullmatch(self.text):
-            return self.text.encode().ljust(4, b"\0")
-        return IPv4Address(self.text).packed
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def parse_reference_id(text: str) -> ReferenceId:
-    """Parse a reference id such as C{GPS} or C{192.0.2.1}."""
-    try:
-        return ReferenceId(text)
-    except AddressValueError:
-        raise ValueError(
-            "is no reference; write up to four letters and digits, as GPS, or an IPv4 address"
-        ) from None
-
-
-@frozen
-class NtpOptions:
-    """
-    The options of C{ntp}.
-
-    The default C{refid} is 127.127.1.1, which other servers send for their local clock, since no
-    real address describes it.
-    """
-
-    stratum: int = option(
-        within(NUMBER, 1, 15, "write 1 to 15"),
-        10,
-        "How many servers away a reference clock is: 1 has one itself.",
-    )
-    refid: ReferenceId = option(
-        ValueType("name (GPS) | IPv4 address", parse_reference_id),
-        ReferenceId("127.127.1.1"),
-        "Where the time is from: a name for stratum 1 (GPS PPS DCF), above it the IPv4 address"
-        " of the server that keeps this clock; it is sent as written.",
-    )
-    assume_synchronised: bool = option(
-        YES_NO,
-        False,
-        "Whether to vouch for the clock where the kernel does not.",
-    )
-    assumed_error: float = option(
-        within(DURATION, 0.0, MAX_DISPERSION, "write up to 16s"),
-        ASSUMED_ERROR,
-        "How far off that clock is at most; BusyBox takes no server that says 1s or more.",
-    )
-    nts: str = option(
-        SERVICE,
-        "",
-        "The nts-ke service whose cookies are taken; by default there is no NTS.",
-    )
-
-
+@implementer(IBatchProtocol)
 class NtpDatagrams(DatagramProtocol):
     """
     Answers the requests of one port.
@@ -154,6 +52,26 @@ class NtpDatagrams(DatagramProtocol):
         self._options = options
         self._now = now
         self._clock_state = clock_state
+        self._writer = BatchWriter(options)
+        self._groups = Groups()
+
+    def batch_received(self, batch: IDatagramBatch) -> None:
+        times, at, groups = batch.received_at, 0, self._groups
+        began = self._now()
+        while at < len(times):
+            count = min(groups.size, len(times) - at)
+            if batch.lengths[at : at + count].count(LENGTH) < count:
+                batch.deliver(count)
+                written = left = self._now()
+            else:
+                requests = zip(batch.read(REQUEST, count), times[at : at + count])
+                state = self._clock_state()
+                answers = self._writer.answers(requests, began, groups.each, state)
+                written = self._now()
+                batch.answer(answers)
+                left = self._now()
+                groups.has_left(count, written - began, left - began)
+            at, began = at + count, left
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         received = self.transport.received_at
@@ -188,148 +106,6 @@ class NtsDatagrams(NtpDatagrams):
         reply = self._nts.answer(datagram, header)
         if reply is not None:
             self.transport.write(reply, addr)
-
-
-def answer(
-    request: bytes,
-    received: Instant,
-    transmit: Callable[[], Instant],
-    state: ClockState,
-    options: NtpOptions,
-    random_bits: Callable[[int], int] = random.getrandbits,
-) -> bytes | None:
-    """
-    Build the reply to a request, ignoring extension fields and authentication (RFC 5905, section
-    9.2 and A.5.3, C{fast_xmit}).
-
-    @param transmit: reads the clock; called once, as late as possible.
-    @param random_bits: returns that many random bits, for the bits below the precision; not
-        security-relevant.
-    @return: 48 bytes, the header alone; C{None} if the request is invalid or its mode or version
-        is not served.
-    """
-    if len(request) < LENGTH or len(request) % 4:
-        return None
-    version, mode = request[0] >> 3 & 7, _REPLY_MODES.get(request[0] & 7)
-    if mode is None or not 1 <= version <= 4:
-        return None
-    fit = is_fit(state, options, received)
-    head = _head(request, version << 3 | mode, received, state, options if fit else None)
-    origin = request[_ORIGIN]
-    fuzz = max(0, 32 + state.precision)
-    noise = [random_bits(fuzz) for _ in range(2)] if fuzz else [0, 0]
-    sent = transmit()
-    if fit and not _is_consistent(received, sent):
-        fit, head = False, _head(request, version << 3 | mode, received, state, None)
-    return head + _times(origin, received, sent, _reference(state, fit), fuzz, noise)
-
-
-def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
-    """
-    Whether the clock may be served: it is synchronised (or assumed to be), has not just been
-    stepped, and is not before the build date.
-    """
-    synchronised = state.synchronised or options.assume_synchronised
-    return synchronised and not state.stepped and now >= BUILD_DATE * _SECOND
-
-
-def _is_consistent(received: Instant, sent: Instant) -> bool:
-    """
-    Whether the clock made no step forward between two readings, and none back to before the build
-    date. A smaller step back is harmless, since L{_times} then drops the older reading.
-    """
-    return sent >= BUILD_DATE * _SECOND and sent - received <= MAX_STAY
-
-
-def _head(
-    request: bytes,
-    version_mode: int,
-    now: Instant,
-    state: ClockState,
-    options: NtpOptions | None,
-) -> bytes:
-    """
-    Encode the first sixteen bytes.
-
-    Without options the clock is unfit: the leap indicator is 3 (alarm), and stratum 16,
-    "unsynchronised", is encoded as 0 (RFC 5905, section 7.3). Such a reply makes a client try
-    another server at once, where silence would make it wait for its timeout. The reference id must
-    be empty, because at stratum 0 it is a kiss code, a command to the client.
-
-    The root delay is zero, since the kernel's error estimate includes it.
-    """
-    poll = int.from_bytes(request[2:3], "big", signed=True)
-    poll = max(MIN_POLL, min(MAX_POLL, poll))
-    if options is None:
-        worst = ceil(MAX_DISPERSION * 65536)
-        return _HEAD.pack(_ALARM << 6 | version_mode, 0, poll, state.precision, 0, worst, bytes(4))
-    return _HEAD.pack(
-        state.leap << 6 | version_mode,
-        options.stratum,
-        poll,
-        state.precision,
-        0,
-        root_dispersion(state, now, options.assumed_error),
-        options.refid.wire,
-    )
-
-
-def root_dispersion(state: ClockState, now: Instant, assumed_error: float = ASSUMED_ERROR) -> int:
-    """
-    Return the upper bound of the clock's error in units of 2**-16 seconds, rounded up.
-
-    @param assumed_error: the bound (seconds) if the kernel has no estimate.
-    """
-    error = state.max_error if state.synchronised else assumed_error
-    error = error_at(now / _SECOND, state, error)
-    return ceil(min(MAX_DISPERSION, max(0.0, error)) * 65536)
-
-
-def _reference(state: ClockState, fit: bool) -> Instant | None:
-    """
-    The time when the clock was last known to be right; C{None} if unfit, 0 if it is only assumed
-    to be synchronised.
-    """
-    if not fit:
-        return None
-    return instant(state.read_at) if state.synchronised else 0
-
-
-def _times(
-    origin: bytes,
-    received: Instant,
-    sent: Instant,
-    reference: Instant | None,
-    fuzz: int,
-    noise: list[int],
-) -> bytes:
-    """
-    Encode the four timestamps: reference, origin, receive, transmit.
-
-    Clients reject a reply whose timestamps are zero, or equal to each other or to their own. The
-    bits below the precision are random, as they carry no information.
-
-    @param fuzz: the number of bits below the precision.
-    @param noise: the random bits of the receive and transmit timestamps.
-    """
-    # If the clock was stepped back since, the older reading is invalid.
-    received = min(received, sent)
-    used = {0, int.from_bytes(origin, "big")}
-    arrival = _distinct(wide_timestamp(received) >> fuzz << fuzz | noise[0], used)
-    departure = wide_timestamp(sent) >> fuzz << fuzz | noise[1]
-    departure = _distinct(max(departure, arrival + 1), used)
-    last_set = 0
-    if reference is not None:
-        last_set = wide_timestamp(reference if 0 < reference <= received else received)
-        last_set = _distinct(last_set >> fuzz << fuzz, {0})
-    return _TIMES.pack(last_set & _MASK, origin, arrival & _MASK, departure & _MASK)
-
-
-def _distinct(wide: int, used: set[int]) -> int:
-    """Increment a timestamp until it differs from those used."""
-    while wide & _MASK in used:
-        wide += 1
-    return wide
 
 
 def make_datagrams(options: NtpOptions, context: ProtocolContext) -> NtpDatagrams:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
 
 from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.cmsg import IpHeader, ask_for_ip_header, ip_header
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
+from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.settings.faults.values import Latency
 from tests.net.datagram.case import DatagramCase
 from tests.net.datagram.controls import ROOM, written
@@ -35,6 +38,23 @@ class Measuring(DatagramProtocol):
         if datagram.startswith(b"m"):
             transport.mark(TOS)
         transport.write(datagram, addr)
+
+
+@implementer(IBatchProtocol)
+class BatchMeasuring(Measuring):
+    """The same in batches; the last datagram of each is answered without a mark."""
+
+    def batch_received(self, batch: IDatagramBatch) -> None:
+        self.told += [IpHeader(*both) for both in zip(batch.ttl, batch.tos)]
+        self.times = batch.received_at
+        self.sources = batch.sources
+        read = batch.read("3sB", len(batch.lengths))
+        self.read = read
+        answers = [start + bytes([letter]) for start, letter in read]
+        marks = [TOS + (letter & 3) for _, letter in read]
+        batch.answer(answers[:1], marks[:1])
+        batch.answer(answers[1:-1], marks[1:-1])
+        batch.answer_all(answers[-1])
 
 
 class IpHeaderTests(DatagramCase):
@@ -80,6 +100,46 @@ class IpHeaderTests(DatagramCase):
             self.assertEqual(protocol.told, [IpHeader(77, 8), IpHeader(5, 0xB9)])
             self.assertEqual(self.answer(one), (b"marked", IpHeader(255, TOS), asked))
             self.assertEqual(self.answer(other), (b"plain", IpHeader(64, 0), asked))
+
+    def test_batch(self) -> None:
+        """
+        A batch tells time, TTL and TOS of each datagram; its answers have TTL 255 and the TOS
+        that each is given, and come from the address that was asked; others are as usual.
+        """
+        self.service_state.observed = False
+        for place, client, asked in (
+            ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0", "127.0.0.1", "127.0.0.7"),
+            ("::1", "::1", "::1"),
+            ("::", "::1", "::1"),
+        ):
+            protocol = BatchMeasuring()
+            number = self.listen(protocol, (place, 0), TERMS)[1]
+            before = time.time_ns()
+            senders = [self.sender(client, 70 + at, 8 * at) for at in range(5)]
+            for at, sender in enumerate(senders):
+                sender.sendto(b"abc%d..." % at, (asked, number))
+            self.reactor.turn()
+            self.assertEqual(protocol.told, [IpHeader(70 + at, 8 * at) for at in range(5)])
+            self.assertEqual(protocol.sources, [one.getsockname()[:2] for one in senders])
+            self.assertEqual(protocol.read, [(b"abc", ord("0") + at) for at in range(5)])
+            self.assertTrue(before - 10**9 < protocol.times[0] < time.time_ns() + 10**9)
+            self.assertEqual(sorted(protocol.times), protocol.times)
+            for at, sender in enumerate(senders):
+                header = IpHeader(64, 0) if at == 4 else IpHeader(255, TOS + at)
+                self.assertEqual(self.answer(sender), (b"abc%d" % at, header, asked))
+
+    def test_too_short(self) -> None:
+        """More than a datagram has cannot be read: what follows in memory is of others."""
+        self.service_state.observed = False
+        protocol = BatchMeasuring()
+        number = self.listen(protocol, ("127.0.0.1", 0), TERMS)[1]
+        client = self.sender("127.0.0.1", 64, 0)
+        for datagram in (b"long enough", b"abc"):
+            client.sendto(datagram, ("127.0.0.1", number))
+        self.reactor.turn()
+        self.assertEqual([self.answer(client)[0] for _ in range(2)], [b"long enough", b"abc"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_later(self) -> None:
         """An answer that a fault holds has its mark, too."""

@@ -14,13 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
-from socketd.protocols.clock.ntp import (
+from socketd.protocols.clock.ntp import declaration
+from socketd.protocols.clock.ntp_answer import (
     ASSUMED_ERROR,
     MAX_STAY,
     NtpOptions,
     ReferenceId,
     answer,
-    declaration,
     parse_reference_id,
     root_dispersion,
 )

@@ -9,7 +9,8 @@ from cryptography.exceptions import InvalidTag
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import ClockState
-from socketd.protocols.clock.ntp import NtpOptions, make_datagrams
+from socketd.protocols.clock.ntp import make_datagrams
+from socketd.protocols.clock.ntp_answer import NtpOptions
 from socketd.protocols.clock.ntp_time import LENGTH
 from socketd.protocols.clock.nts_answers import NtsAnswers
 from socketd.protocols.clock.nts_ke import NtsKeOptions
