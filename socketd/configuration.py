@@ -96,6 +96,19 @@ def configure_again(file: str, runtime: str, limit: int | None = None) -> Config
     return configure(file, runtime, limit)
 
 
+def load_contexts(settings: Settings) -> Mapping[str, ServerContext]:
+    """
+    Load the certificates of a configuration that is valid.
+
+    @raise SettingsError: with all errors: the files may have changed.
+    """
+    machine = _Machine("", None, time.time, time.monotonic)
+    found = list(machine.uncertified(settings))
+    if found:
+        raise SettingsError(found)
+    return machine.contexts
+
+
 @define
 class _Machine:
     """What this machine does not support, and the certificates that it has."""
@@ -109,14 +122,21 @@ class _Machine:
     def refusals(self, settings: Settings) -> Iterator[Diagnostic]:
         """List everything in a configuration that this machine does not support."""
         for service in settings.services:
-            for option, message in (*validate(service), *self._load(service)):
+            for option, message in validate(service):
                 yield service.complaint(option, message)
+        yield from self.uncertified(settings)
         yield from conflicts(settings)
         yield from Sharing.asked(settings).refusals(settings.services)
         yield from _control(settings)
         yield from _runtime(settings, self.runtime)
         if self.limit is not None:
             yield from rlimit.diagnostics(settings, self.limit)
+
+    def uncertified(self, settings: Settings) -> Iterator[Diagnostic]:
+        """Load the certificates of all services, and report what is wrong with them."""
+        for service in settings.services:
+            for option, message in self._load(service):
+                yield service.complaint(option, message)
 
     def _load(self, service: ServiceSettings) -> Iterator[tuple[str, str]]:
         """Load the certificates of a service, and report what is wrong with them."""

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import FilteringLogObserver, ILogObserver, LogLevel, LogLevelFilterPredicate
 from twisted.python import usage
 
+from socketd.common.cores import usable_cores
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.common.paths import find_config, make_private, runtime_directory
 from socketd.configuration import Configuration, configure, configure_again
@@ -29,6 +30,7 @@ from socketd.daemon.summaries import Summaries
 from socketd.daemon.wiring import make_daemon
 from socketd.net.reactor.batch import batched
 from socketd.net.sockets.activation import Inherited
+from socketd.net.sockets.group import Sharing
 from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
@@ -157,7 +159,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     limit, again = options["limit"], options["again"]
     _make_directories(settings, runtime)
     inherited = Inherited.take(os.environ, os.getpid())
-    daemon = make_daemon(batched(reactor), configuration, time.time, limit, inherited, again)
+    daemon = _make_daemon(reactor, configuration, limit, inherited, again)
     root = Root()
     root.observer = log = _make_log(options, settings.daemon.log_format, reactor)
     # The children stop in reverse order: systemd is notified to the end, and operators
@@ -175,6 +177,17 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         Announcement(daemon, options.announced)
     daemon.setServiceParent(root)
     return root
+
+
+def _make_daemon(reactor: Any, configuration: Configuration, *more: Any) -> Daemon:
+    """Make a daemon that serves itself, or has workers."""
+    sharing = Sharing.asked(configuration.settings, usable_cores())
+    parts = (batched(reactor), configuration, time.time, *more)
+    if sharing.workers == 1:
+        return make_daemon(*parts)
+    from socketd.workers.master import make_master
+
+    return make_master(reactor, sharing.tried(), *parts)
 
 
 def _add_own(root: Root, daemon: Daemon, settings: Settings) -> None:

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "net.reactor": BOTTOM | NET,
     "configuration": BOTTOM | NET,
     "daemon": BOTTOM | NET | {"configuration"},
+    "workers": BOTTOM | NET | {"daemon"},
     "control": BOTTOM | NET | {"daemon", "terminal"},
     "web": BOTTOM | NET | {"control", "daemon"},
     "cli.common": {"common"},
@@ -66,6 +67,8 @@ ALLOWED: dict[str, set[str]] = {
     "pytest_plugin": {"testing"},
 }
 ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor", "web"}
+ALLOWED["tap"] |= {"workers"}
+ALLOWED["worker"] = ALLOWED["tap"] - {"web"}
 
 #: Single modules that may be imported although their part may not: how a certificate is read, and
 #: the packets, times and records that client and server share.
@@ -84,7 +87,7 @@ EXCEPTIONS = {
 MAX_MODULES = 15
 
 #: The only modules that may take the reactor of the process.
-REACTOR_USERS = {"socketd.tap", "socketd.cli.client.runner"}
+REACTOR_USERS = {"socketd.tap", "socketd.worker", "socketd.cli.client.runner"}
 
 #: What takes Twisted's reactor, or installs one as soon as it is imported.
 REACTORS = ("twisted.internet.reactor", "twisted.internet.default")

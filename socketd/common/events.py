@@ -60,6 +60,22 @@ LISTENER_SKIPPED = Event(
 LISTENER_UNREACHABLE = Event(
     "listener_unreachable", _WARN, "{service} cannot be reached at {listener}: {error}"
 )
+STEERING_FAILED = Event(
+    "steering_failed",
+    _WARN,
+    "sources are not steered to workers, the kernel's hash spreads them: {error}",
+)
+WORKER_SERVES = Event("worker_serves", _INFO, "worker {worker} serves (process {pid})")
+WORKER_DIED = Event(
+    "worker_died",
+    _ERROR,
+    "worker {worker} (process {pid}) died: {reason}; another one starts in {seconds} s",
+)
+WORKER_HUNG = Event(
+    "worker_hung",
+    _ERROR,
+    "worker {worker} (process {pid}) has not answered for {seconds} s and is killed",
+)
 STOPPING = Event("stopping", _INFO, "stopping; {connections} connections to finish")
 DRAIN_ENDED = Event(
     "drain_ended", _WARN, "{connections} connections did not finish and are reset"
@@ -208,8 +224,13 @@ class EventBus:
         """Whether an active watcher is there, so that all events are emitted."""
         return bool(self._active)
 
+    @property
+    def heard(self) -> bool:
+        """Whether there is a watcher."""
+        return bool(self._watchers)
+
     def on_watched(self, changed: Callable[[], None]) -> None:
-        """Call C{changed()} now, and whenever L{watched} may have changed."""
+        """Call C{changed()} now, and whenever L{watched} or L{heard} may have changed."""
         self._on_watched.append(changed)
         changed()
 
@@ -242,11 +263,14 @@ class EventBus:
         """Deliver an event; C{logged}: whether it also goes to the log, besides the watchers."""
         for watcher in tuple(self._watchers):
             watcher(event, facts)
-        if logged and self._is_logged(event):
-            if self._is_suppressed(event, facts):
-                return
-            if not event.rate_limited or self._is_within_limit(event):
-                self._log.emit(event.level, event.format, event=event.name, **facts)
+        if logged and self.has_line(event, facts):
+            self._log.emit(event.level, event.format, event=event.name, **facts)
+
+    def has_line(self, event: Event, facts: dict[str, Any]) -> bool:
+        """Say whether an event is to be logged now, and count it."""
+        if not self._is_logged(event) or self._is_suppressed(event, facts):
+            return False
+        return not event.rate_limited or self._is_within_limit(event)
 
     def delivers(self, event: Event) -> bool:
         """Say whether an event that is logged goes anywhere, so that its facts are needed."""

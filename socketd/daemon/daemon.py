@@ -116,6 +116,11 @@ class Daemon(Service):
         """The states of the services, then those of removed services."""
         return [child.service_state for child in self.services] + list(self.removed.values())
 
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self.connection_table)
+
     def _note_datagram_ports(self) -> None:
         """Update the ports of all datagram listeners after these have changed."""
         socks = [bound.sock for child in self.services for bound in child.bound]
@@ -211,6 +216,10 @@ class Daemon(Service):
             faults.follow_file(child, None, self.settings.faults)
             child.serve()
         self._periodic_checks(0)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Enter the state in which it serves."""
         self._enter(State.SERVING)
 
     def _periodic_checks(self, turn: int) -> None:
@@ -304,7 +313,7 @@ class Daemon(Service):
             return
         for child in self.services:
             child.unbind()
-        self.event_bus.emit(DRAINING, connections=len(self.connection_table))
+        self.event_bus.emit(DRAINING, connections=self.connection_count)
         self._enter(State.DRAINING)
 
     def resume(self) -> tuple[str, ...]:
@@ -330,8 +339,8 @@ class Daemon(Service):
     def stopService(self) -> Deferred[Any]:
         """Shut down gracefully: connections have C{drain_timeout} to receive pending data."""
         super().stopService()
-        self.event_bus.emit(STOPPING, connections=len(self.connection_table))
-        self._enter(State.STOPPING, f"{len(self.connection_table)} connections to finish")
+        self.event_bus.emit(STOPPING, connections=self.connection_count)
+        self._enter(State.STOPPING, f"{self.connection_count} connections to finish")
         if self._checks is not None:
             self._checks.cancel()
             self._checks = None

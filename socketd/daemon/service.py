@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from errno import EADDRNOTAVAIL, EMFILE
@@ -33,7 +34,7 @@ from socketd.net.listen import Bound, bind, inherit
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.bind import CannotListen
-from socketd.net.sockets.group import Sharing
+from socketd.net.sockets.group import Sharing, is_single
 from socketd.net.timer_wheel import TimerWheel
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
@@ -64,7 +65,10 @@ class Shared:
 
     @ivar capacity: the limit of connections for the whole daemon.
     @ivar inherited: the sockets passed by systemd.
-    @ivar sharing: how workers share the listeners; one worker is this process itself.
+    @ivar sharing: how workers share the listeners; one worker is this process itself, and more
+        are others, which serve in its place.
+    @ivar handed: in a worker, the sockets that its master has handed over for each service, which
+        are served in place of own ones.
     @ivar datagram_ports: the ports of all datagram listeners: replying to a datagram from
         one of them could start an endless loop.
     @ivar further_ports: those that protocols have opened beside their listeners; an opened port
@@ -81,6 +85,7 @@ class Shared:
     interfaces: Callable[[], LocalAddresses]
     inherited: Inherited = Inherited()
     sharing: Sharing = Sharing()
+    handed: dict[str, list[Bound]] | None = None
     datagram_ports: set[int] = field(factory=set)
     further_ports: list[int] = field(factory=list)
 
@@ -159,7 +164,10 @@ class SocketService:
         @param pool: bound sockets to reuse as they are; L{settle} sets their options.
         @return: the errors, one line each.
         """
-        errors = []
+        errors: list[str] = []
+        if self._shared.handed is not None:
+            self.bound = self._shared.handed.pop(self.name, [])
+            return errors
         for listener in self.settings.listeners:
             try:
                 self.bound += self._bind(listener, pool)
@@ -207,13 +215,22 @@ class SocketService:
         return [inherit(listener, one, self.settings.declared) for one in found]
 
     def serve(self) -> None:
-        """Serve the bound listeners, and log them."""
+        """Serve the bound listeners, or leave that to workers, and log them."""
         self.service_state.draining = False
         for bound in self.bound:
-            self._serve(bound)
+            if self._shared.sharing.workers == 1:
+                self._serve(bound)
+            else:
+                bound.is_handed = True
         # A program that waits for these lines may then send a signal, which is handled
         # only once the reactor runs.
         self._shared.reactor.callLater(0, self._announce)
+
+    def hand(self, index: int) -> list[tuple[Listener, socket.socket]]:
+        """List what a worker is to serve of it, by the worker's number."""
+        if index and is_single(self.settings):
+            return []
+        return [(bound.listener, bound.socks[index % len(bound.socks)]) for bound in self.bound]
 
     def stop(self) -> Deferred[None]:
         """Close the listeners, drain and close every connection, and wait for the last."""

@@ -82,6 +82,7 @@ class Snapshot:
     @ivar removed: services that reloads have removed, kept for their counters.
     @ivar waiting: the number of connections that wait for the operator.
     @ivar reloads: the number of reloads, by result: C{done} or C{refused}.
+    @ivar worker_deaths: the number of workers that have died.
     """
 
     state: State
@@ -94,6 +95,7 @@ class Snapshot:
     operators: int = 0
     bans: int = 0
     reloads: Mapping[str, int] = {}
+    worker_deaths: int = 0
 
     @property
     def invalid_certificates(self) -> tuple[str, ...]:

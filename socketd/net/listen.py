@@ -45,6 +45,7 @@ class Bound:
     @ivar spread: how workers share it.
     @ivar more: the sockets of all workers but the first one.
     @ivar is_lent: whether another process owns the socket: systemd, or the master of a worker.
+    @ivar is_handed: whether workers serve it, in place of a port.
     @ivar port: the port that serves it, after L{serve}.
     """
 
@@ -62,6 +63,7 @@ class Bound:
     spread: Spread = SINGLE
     more: Sequence[socket.socket] = ()
     is_lent: bool = field(kw_only=True)
+    is_handed: bool = field(default=False, init=False)
     port: Port | None = field(default=None, init=False)
 
     @is_lent.default
@@ -128,8 +130,8 @@ class Bound:
 
     @property
     def is_serving(self) -> bool:
-        """Whether a port serves the open socket."""
-        return self.port is not None and not self.is_down
+        """Whether a port or another process serves the open socket."""
+        return (self.port is not None or self.is_handed) and not self.is_down
 
     @property
     def is_reachable(self) -> bool:

@@ -72,15 +72,21 @@ class Connection(Counting, Protocol):
 
 @define(eq=False)
 class ConnectionTable:
-    """All live connections of the daemon by id; ids are never reused."""
+    """
+    All live connections of the daemon by id; ids are never reused.
 
+    @ivar last_id: the last one that was allocated.
+    @ivar step: the number of processes that allocate ids, each its own.
+    """
+
+    last_id: int = 0
+    step: int = 1
     _live: dict[int, Connection] = field(factory=dict, init=False)
-    _last: int = field(default=0, init=False)
 
     def new_id(self) -> int:
         """Allocate a connection id."""
-        self._last += 1
-        return self._last
+        self.last_id += self.step
+        return self.last_id
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(tuple(self._live.values()))

@@ -241,6 +241,9 @@ BANS = MetricSpec("socketd_bans", "Networks that are banned.", ())
 RELOADS = MetricSpec(
     "socketd_config_reloads_total", "Reloads of the configuration, by result.", ("result",)
 )
+WORKER_DEATHS = MetricSpec(
+    "socketd_worker_deaths_total", "Workers that have died and were replaced.", ()
+)
 BUILD = MetricSpec(
     "socketd_build_info",
     "1, with the versions of what runs as labels.",
@@ -287,6 +290,7 @@ class DaemonCollector(Collector):
         yield ATTENDED.family([((), bool(snapshot.operators))])
         yield BANS.family([((), snapshot.bans)])
         yield RELOADS.family(((result,), count) for result, count in snapshot.reloads.items())
+        yield WORKER_DEATHS.family([((), snapshot.worker_deaths)])
         yield BUILD.family([(_versions(), 1)])
 
 

@@ -75,12 +75,12 @@ class Output:
             self._seen = found.end()
             return found
 
-    def find(self, pattern: str) -> re.Match[str]:
+    def find(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
         """Wait until a pattern appears anywhere; what is waited for next stays the same."""
         with self._changed:
             seen, self._seen = self._seen, 0
             try:
-                return self.wait_for(pattern)
+                return self.wait_for(pattern, timeout)
             finally:
                 self._seen = seen
 

@@ -82,10 +82,12 @@ class Sharing:
 
     @ivar by_source: whether a source is always served by the same one; else, the kernel's hash of
         addresses and ports decides.
+    @ivar unsteered: why it decides nevertheless.
     """
 
     workers: int = 1
     by_source: bool = True
+    unsteered: str = ""
 
     @classmethod
     def asked(cls, settings: Settings, cores: int = 0) -> Sharing:
@@ -98,6 +100,10 @@ class Sharing:
         workers = min(cores, MAX_WORKERS) if options.workers == AUTO else options.workers
         return cls(workers, options.balance == BY_SOURCE)
 
+    def tried(self) -> Sharing:
+        """Return the same, if this system can do it."""
+        return evolve(self, unsteered=why_not_steered()) if self.by_source else self
+
     def spread(self, service: ServiceSettings, listener: Listener) -> Spread:
         """
         Say how a listener is shared. UNIX and inherited sockets are one socket for all workers,
@@ -107,7 +113,7 @@ class Sharing:
             return SINGLE
         if is_single(service):
             return SINGLE
-        steered = self.by_source and not listener.proxied
+        steered = self.by_source and not self.unsteered and not listener.proxied
         return Spread(self.workers, service.policy.source_prefix if steered else None)
 
     def refusals(self, services: Iterable[ServiceSettings]) -> Iterator[Diagnostic]:

@@ -1,0 +1,188 @@
+"""A worker: a process that serves the sockets of its master, C{python -m socketd.worker}."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.protocol import Factory
+from twisted.logger import globalLogBeginner
+from zope.interface import implementer
+
+from socketd.common.answers import Answer
+from socketd.common.counters import Counters
+from socketd.common.errors import CommandError
+from socketd.configuration import Configuration, load_contexts
+from socketd.control.commands import respond
+from socketd.control.operator_session import IOperatorSession
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.snapshot import Snapshot
+from socketd.daemon.summaries import Summaries
+from socketd.daemon.wiring import make_daemon
+from socketd.net.listen import Bound
+from socketd.net.reactor.batch import batched
+from socketd.net.service_state import ConnectionTable
+from socketd.net.sockets.rlimit import raise_limit
+from socketd.settings.listeners import Listener
+from socketd.workers.crew import LINK
+from socketd.workers.link import Link
+from socketd.workers.messages import unpack
+from socketd.workers.relay import RelayBus, RelayLog
+
+#: Signals that the master gets, too, and passes on in its own way: from a terminal, and from
+#: systemd, which sends them to each process of a service.
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: C{PR_SET_PDEATHSIG} of prctl(2).
+_PARENT_DEATH = 1
+
+
+@implementer(IOperatorSession)
+class MastersOperator:
+    """An operator at the master: what a session shows, the master shows."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+
+    def watch(self, service: str | None) -> None:
+        raise CommandError("is for the master")
+
+    def attend(self) -> None:
+        raise CommandError("is for the master")
+
+    def leave(self) -> None:
+        raise CommandError("is for the master")
+
+
+class WorkerProcess:
+    """
+    What a worker does for its master.
+
+    @ivar link: the link to it.
+    @ivar daemon: what serves, after L{serve}.
+    """
+
+    daemon: Daemon
+    bus: RelayBus
+
+    def __init__(self, reactor: Any) -> None:
+        asked = (
+            self.serve, self.ping, self.request, self.observe, self.snapshot, self.stop,
+            self.abort,
+        )  # fmt: skip
+        self.link = Link({one.__name__: one for one in asked}, self._left_alone)
+        self._reactor = reactor
+        self._status = 1
+
+    def _left_alone(self) -> None:
+        """End at once: without the master, nothing here is of use."""
+        os._exit(self._status)
+
+    def serve(
+        self,
+        index: int,
+        last_id: int,
+        step: int,
+        settings: bytes,
+        handed: list[tuple[str, list[Listener]]],
+        limit: int | None,
+        socks: Sequence[socket.socket] = (),
+    ) -> None:
+        """
+        Begin to serve.
+
+        @param last_id: the id before that of the first connection; C{step} is between two.
+        @param handed: the listeners of C{socks}, by service.
+        """
+        found, reactor = unpack(settings), batched(self._reactor)
+        self.bus = RelayBus(reactor, link=self.link)
+        given = iter(socks)
+        bounds = {
+            name: [Bound(one, next(given), is_lent=True) for one in listeners]
+            for name, listeners in handed
+        }
+        self.daemon = make_daemon(
+            reactor,
+            Configuration(found, load_contexts(found)),
+            time.time,
+            limit,
+            event_bus=self.bus,
+            connection_table=ConnectionTable(last_id, step),
+            handed=bounds,
+        )
+        self.daemon.privilegedStartService()
+        self.daemon.startService()
+        self._summaries = Summaries(self.bus, self._counters)
+        self._summaries.startService()
+
+    def _counters(self) -> Iterator[tuple[str, Counters]]:
+        for state in self.daemon.service_states:
+            yield state.name, state.counters
+
+    def ping(self) -> dict[str, int]:
+        """Show that the reactor turns."""
+        table = self.daemon.connection_table
+        return {"last_id": table.last_id, "connections": len(table)}
+
+    def request(self, line: str, who: str) -> Deferred[dict[str, Answer]]:
+        """Execute a request of an operator at the master, and return its answer."""
+        answered = respond(self.daemon, line, MastersOperator(who))
+        return answered.addCallback(lambda answer: {"answer": answer})
+
+    def observe(self, heard: bool, watched: bool) -> None:
+        """See L{RelayBus.observe}."""
+        self.bus.observe(heard, watched)
+
+    def snapshot(self) -> dict[str, Snapshot]:
+        """Return the figures of the daemon."""
+        return {"snapshot": self.daemon.snapshot()}
+
+    def stop(self) -> Deferred[None]:
+        """Drain, and end the process when the master has the rest of the log."""
+        self._summaries.stopService()
+        return maybeDeferred(self.daemon.stopService).addCallback(self._end)
+
+    def _end(self, result: Any) -> None:
+        self._status = 0
+        # After the answer.
+        self._reactor.callLater(0, self.link.transport.loseConnection)
+
+    def abort(self) -> None:
+        """Reset the remaining connections."""
+        self.daemon.abort()
+
+
+def main() -> None:
+    """Serve what comes by the link."""
+    from twisted.internet import reactor as running
+
+    reactor: Any = running
+    reactor.seconds = time.monotonic
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    # A worker that hangs would not see that the link is closed.
+    ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+    faulthandler.enable()
+    raise_limit()
+    os.set_inheritable(LINK, False)
+    os.set_blocking(LINK, False)
+    process = WorkerProcess(reactor)
+    globalLogBeginner.beginLoggingTo([RelayLog(process.link)], redirectStandardIO=False)
+    factory = Factory.forProtocol(lambda: process.link)
+    reactor.adoptStreamConnection(LINK, socket.AF_UNIX, factory)
+    os.close(LINK)
+    # As in the master.
+    gc.freeze()
+    reactor.run(installSignalHandlers=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Several processes that serve as one daemon: a master, and workers that it starts."""

@@ -1,0 +1,286 @@
+"""
+The workers of a master: started, pinged, killed when they hang, and started again when they die.
+
+The master keeps their sockets: what waits in the queues of a dead worker is served by the next.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from socketd.common.events import CATALOGUE, WORKER_DIED, WORKER_HUNG, WORKER_SERVES, EventBus
+from socketd.workers.link import Link, LinkFailed, LinkLost
+from socketd.workers.relay import Told
+
+#: Interval of pings (seconds), and how long an answer may take before a worker counts as hung.
+PING_INTERVAL, HANG = 1.0, 5.0
+
+#: How long a worker may take from its start until it serves (seconds).
+START_LIMIT = 60.0
+
+#: Seconds until a worker that died is started again: at once, then this, doubled each time up to a
+#: limit; forgotten when one has lived as long as the last one says.
+FIRST_PAUSE, LAST_PAUSE, GOOD_LIFE = 0.1, 10.0, 60.0
+
+#: The ids of connections go on so many above the last that is known of a dead worker: more than it
+#: can have given since its last ping.
+ID_GAP = 1_000_000
+
+#: The descriptor of the link in a worker.
+LINK = 3
+
+#: What a worker is given to serve: the values and the sockets of the question C{serve}.
+Task = tuple[dict[str, Any], Sequence[socket.socket]]
+
+
+class Worker(ProcessProtocol):
+    """
+    The place of one worker, and the process that has it at the moment.
+
+    @ivar index: its number, from 0.
+    @ivar link: the link to the process; C{None} if there is none.
+    @ivar is_serving: whether the process has said that it serves.
+    @ivar connections: how many connections it had at its last ping.
+    """
+
+    transport: Any
+
+    def __init__(self, crew: Crew, index: int) -> None:
+        self.index = index
+        self.link: Link | None = None
+        self.is_serving = False
+        self.connections = 0
+        self._crew = crew
+        self._last_id = index + 1 - crew.size
+        self._pid = 0
+        self._why = ""
+        self._asked: float | None = None
+        self._began = self._pause = 0.0
+        self._restart: Any = None
+        self._ended: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Start a process, and have it serve."""
+        crew, self._restart, self._why = self._crew, None, ""
+        self._began = self._asked = crew.reactor.seconds()
+        try:
+            link = self.link = self._spawn()
+        except OSError as problem:
+            self._gone(problem.strerror or str(problem))
+            return
+        values, socks = crew.task(self.index)
+        found = {"index": self.index, "last_id": self._last_id, "step": crew.size}
+        answered = link.ask("serve", socks, **values, **found)
+        answered.addCallback(self._serves).addErrback(self._failed)
+
+    def _spawn(self) -> Link:
+        reactor = self._crew.reactor
+        link = Link({"event": self._crew.emit, "log": self._crew.log}, lambda: None)
+        factory = Factory.forProtocol(lambda: link)
+        ours, theirs = socket.socketpair()
+        with ours, theirs, open(os.devnull) as nothing:
+            command = sys.executable, "-P", "-m", "socketd.worker"
+            environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            # Only what it prints in its last need; its log goes by the link.
+            kept = {0: nothing.fileno(), 1: 2, 2: 2, LINK: theirs.fileno()}
+            process = reactor.spawnProcess(self, command[0], command, environ, childFDs=kept)
+            self._pid = process.pid
+            ours.setblocking(False)
+            reactor.adoptStreamConnection(ours.fileno(), ours.family, factory)
+        return link
+
+    def _serves(self, values: Any) -> None:
+        self.is_serving, self._asked = True, None
+        self._crew.serves(self)
+        self._crew.event_bus.emit(WORKER_SERVES, worker=self.index, pid=self._pid)
+
+    def _failed(self, failure: Failure) -> None:
+        """Kill a process that cannot serve; the end of one that is gone is noted by itself."""
+        failure.trap(LinkFailed)
+        if not failure.check(LinkLost):
+            self._why = failure.getErrorMessage()
+            self.kill()
+
+    def check(self, now: float) -> None:
+        """Ping it, or kill it if it has not answered in time."""
+        if self.link is None:
+            return
+        if self._asked is None:
+            self._asked = now
+            self.link.ask("ping").addCallback(self._answered).addErrback(self._failed)
+        elif now - self._asked > (HANG if self.is_serving else START_LIMIT):
+            facts: dict[str, Any] = {"worker": self.index, "pid": self._pid}
+            self._crew.event_bus.emit(WORKER_HUNG, seconds=round(now - self._asked, 1), **facts)
+            self.kill()
+
+    def _answered(self, values: dict[str, Any]) -> None:
+        self._asked = None
+        self._last_id, self.connections = values["last_id"], values["connections"]
+
+    def kill(self) -> None:
+        """Kill the process, if there is one."""
+        if self.link is not None:
+            try:
+                self.transport.signalProcess("KILL")
+            except ProcessExitedAlready:
+                pass
+
+    def stop(self) -> Deferred[None]:
+        """Have it drain and end; fires when the process is gone."""
+        if self._restart is not None:
+            self._restart.cancel()
+        if self.link is None:
+            return succeed(None)
+        self._ended = Deferred()
+        self.link.ask("stop").addErrback(self._failed)
+        return self._ended
+
+    def processEnded(self, reason: Failure) -> None:
+        """Note the end of the process, and start another one."""
+        link, self.link = self.link, None
+        if link is not None:
+            link.transport.abortConnection()
+        self._last_id += ID_GAP * self._crew.size
+        if self._ended is not None:
+            self._ended.callback(None)
+        else:
+            self._gone(self._why or _reason(reason))
+
+    def _gone(self, why: str) -> None:
+        now = self._crew.reactor.seconds()
+        pause = 0.0 if now - self._began > GOOD_LIFE else self._pause
+        self.is_serving, self.connections = False, 0
+        self._crew.died(self)
+        facts: dict[str, Any] = {"worker": self.index, "pid": self._pid, "reason": why}
+        self._crew.event_bus.emit(WORKER_DIED, seconds=pause, **facts)
+        self._restart = self._crew.reactor.callLater(pause, self.start)
+        self._pause = min(LAST_PAUSE, max(FIRST_PAUSE, 2 * pause))
+
+
+@define(eq=False)
+class Crew:
+    """
+    All workers of a master.
+
+    @ivar reactor: Twisted's own; it starts processes, and its transports carry sockets.
+    @ivar size: how many workers there are.
+    @ivar task: returns what a worker has to serve, by its index.
+    @ivar ready: called when all serve for the first time.
+    @ivar deaths: how many processes have died.
+    """
+
+    reactor: Any
+    event_bus: EventBus
+    size: int
+    task: Callable[[int], Task]
+    ready: Callable[[], object]
+    workers: list[Worker] = field(init=False)
+    deaths: int = field(default=0, init=False)
+    _is_ready: bool = field(default=False, init=False)
+    _checks: LoopingCall = field(init=False)
+    _log: Logger = field(factory=lambda: Logger(namespace="twisted.worker"), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.workers = [Worker(self, index) for index in range(self.size)]
+        self._checks = LoopingCall(self._check)
+        self._checks.clock = self.reactor
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether each worker serves."""
+        return all(worker.is_serving for worker in self.workers)
+
+    @property
+    def connections(self) -> int:
+        """How many connections all of them had at their last pings."""
+        return sum(worker.connections for worker in self.workers)
+
+    def start(self) -> None:
+        """Start all workers."""
+        for worker in self.workers:
+            worker.start()
+        self.event_bus.on_watched(self._observe)
+        self._checks.start(PING_INTERVAL, now=False)
+
+    def stop(self, timeout: float) -> Deferred[Any]:
+        """
+        Have all drain and end; fires when all processes are gone.
+
+        @param timeout: the seconds after which those that are left are killed.
+        """
+        if self._checks.running:
+            self._checks.stop()
+        deadline = self.reactor.callLater(timeout + HANG, self._kill)
+        stopped = gatherResults([worker.stop() for worker in self.workers])
+        return stopped.addBoth(lambda _: deadline.active() and deadline.cancel())
+
+    def _kill(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def _check(self) -> None:
+        for worker in self.workers:
+            worker.check(self.reactor.seconds())
+
+    def tell(self, about: str, **values: Any) -> None:
+        """Send a message to each worker."""
+        for worker in self.workers:
+            if worker.link is not None:
+                worker.link.tell(about, **values)
+
+    def ask(self, about: str, **values: Any) -> Deferred[list[dict[str, Any] | None]]:
+        """Ask each worker; fires with the answers by worker, C{None} where there is none."""
+
+        def none(failure: Failure) -> None:
+            failure.trap(LinkFailed)
+
+        links = [worker.link for worker in self.workers]
+        asked = [link and link.ask(about, **values).addErrback(none) for link in links]
+        return gatherResults([one or succeed(None) for one in asked])
+
+    # What the workers tell
+
+    def emit(self, name: str, logged: bool, facts: dict[str, Any]) -> None:
+        """Emit an event of a worker as one of this daemon."""
+        if "log_failure" in facts:
+            facts["log_failure"] = Told(facts["log_failure"])
+        self.event_bus.emit(CATALOGUE[name], logged, **facts)
+
+    def log(self, level: str, text: str, traceback: str) -> None:
+        """Log what a library in a worker has logged."""
+        more = {"log_failure": Told(traceback)} if traceback else {}
+        self._log.emit(LogLevel.levelWithName(level), "{text}", text=text, **more)
+
+    def serves(self, worker: Worker) -> None:
+        """Note that a worker serves."""
+        self._observe()
+        if self.is_alive and not self._is_ready:
+            self._is_ready = True
+            self.ready()
+
+    def died(self, worker: Worker) -> None:
+        """Count the death of a worker."""
+        self.deaths += 1
+
+    def _observe(self) -> None:
+        self.tell("observe", heard=self.event_bus.heard, watched=self.event_bus.watched)
+
+
+def _reason(failure: Failure) -> str:
+    problem: Any = failure.value
+    if isinstance(problem, ProcessTerminated) and problem.signal:
+        return f"killed by {signal.Signals(problem.signal).name}"
+    return f"exited with status {problem.exitCode or 0}"

@@ -1,0 +1,195 @@
+"""Tests of a running daemon with workers: how they share, and what happens when one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.support.polling import DEADLINE, repeating, wait_until
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import exchange
+from tests.support.tls import LOOPBACK, TlsCase, start_tls
+
+INI = """
+[socketd]
+workers = 2
+[echo]
+listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1, unix:{directory}/echo
+"""
+
+#: All of them meet one of two workers once in 2 ** 29 hashes.
+SOURCES = [f"127.0.0.{number}" for number in range(1, 31)]
+
+
+#: Longer than three processes take to start on a busy machine (seconds).
+START = 4 * DEADLINE
+
+
+class WorkersCase(SystemCase):
+    """A daemon with two workers."""
+
+    timeout = 10 * DEADLINE
+
+    @contextmanager
+    def started(self, ini: str = INI) -> Iterator[Daemon]:
+        """Start a daemon, and wait until all serve."""
+        with self.daemon(ini.format(directory=self.directory)) as daemon:
+            self.serving(daemon, 0)
+            self.serving(daemon, 1)
+            yield daemon
+
+    def serving(self, daemon: Daemon, worker: int) -> int:
+        """Wait until a worker serves, and return its process id."""
+        line = rf"worker {worker} serves \(process (\d+)\)$"
+        return int(daemon.output.find(rf"{line}(?![\s\S]*worker {worker} \()", START)[1])
+
+    def connect(
+        self, daemon: Daemon, source: str, service: str = "echo", kind: str = "tcp"
+    ) -> socket.socket:
+        """Connect from a source."""
+        address = daemon.address(service, kind)
+        sock = socket.create_connection(address, DEADLINE, (source, 0))
+        self.addCleanup(sock.close)
+        return sock
+
+    def number(self, daemon: Daemon, sock: socket.socket) -> int:
+        """Find the id that a connection has in the log."""
+        host, port = sock.getsockname()[:2]
+        return int(daemon.output.find(rf"from {host}:{port} \(\w+ (\d+)\)$")[1])
+
+    def sources_of(self, daemon: Daemon) -> tuple[list[str], list[str]]:
+        """Sort the sources by the worker that they meet: each has its own connection ids."""
+        found: tuple[list[str], list[str]] = [], []
+        for source in SOURCES:
+            with self.connect(daemon, source) as sock:
+                self.check_echo(sock)
+                found[(self.number(daemon, sock) - 1) % 2].append(source)
+        self.assertTrue(all(found))
+        return found
+
+
+class SharingTests(WorkersCase):
+    """Workers share what comes."""
+
+    def test_source(self) -> None:
+        """A source always meets the same worker."""
+        with self.started() as daemon:
+            found = self.sources_of(daemon)
+            self.assertEqual(self.sources_of(daemon), found)
+
+    def test_all_kinds(self) -> None:
+        """Each kind of listener is served, from each source."""
+        with self.started() as daemon:
+            for source in SOURCES:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.settimeout(DEADLINE)
+                    client.bind((source, 0))
+                    client.connect(daemon.address("echo", "udp"))
+                    self.assertEqual(exchange(client, b"hello"), b"hello")
+            with daemon.connect("echo", "unix") as sock:
+                self.check_echo(sock)
+
+    def test_one(self) -> None:
+        """One worker is the daemon itself."""
+        with self.daemon(INI.replace("= 2", "= 1").format(directory=self.directory)) as daemon:
+            with daemon.connect("echo") as sock:
+                self.check_echo(sock)
+            self.assertEqual(children(daemon.pid), [])
+
+    def test_second_daemon(self) -> None:
+        """Another daemon does not get the port, although workers share it."""
+        with self.started() as daemon:
+            port = daemon.address("echo")[1]
+            ini = f"[socketd]\nworkers = 2\n[echo]\nlisten = tcp:{port}:interface=127.0.0.1\n"
+            ended = self.run_twistd(self.write("second.ini", ini))
+            self.assertEqual(ended.status, 1)
+            self.assertIn("Address already in use", ended.errors)
+
+
+class TlsTests(WorkersCase, TlsCase):
+    """Workers have the certificates, too."""
+
+    def test_tls(self) -> None:
+        """Each answers over TLS."""
+        ini = f"[socketd]\nworkers = 2\n[echo]\nlisten = {LOOPBACK}\n"
+        ini += "tls_certificate = {directory}/server.pem\n"
+        with self.started(ini) as daemon:
+            for source in SOURCES[:8]:
+                with start_tls(self.connect(daemon, source, kind="tls")) as sock:
+                    self.check_echo(sock)
+
+
+class DeathTests(WorkersCase):
+    """Workers, and the master, end where nothing has asked them to."""
+
+    def test_worker(self) -> None:
+        """
+        When a worker is killed, the other one notices nothing, and what waits for the dead one is
+        served by its successor.
+        """
+        with self.started() as daemon, ExitStack() as stack:
+            first, second = self.sources_of(daemon)
+            kept = stack.enter_context(self.connect(daemon, second[0]))
+            waiting = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            waiting.settimeout(DEADLINE)
+            waiting.bind((first[0], 0))
+            waiting.connect(daemon.address("echo", "udp"))
+            with repeating(lambda: self.check_echo(kept)) as problems:
+                pid = self.serving(daemon, 0)
+                # It reads nothing more.
+                os.kill(pid, signal.SIGSTOP)
+                waiting.send(b"hello")
+                came = [stack.enter_context(self.connect(daemon, one)) for one in first]
+                os.kill(pid, signal.SIGKILL)
+                for sock in came:
+                    self.check_echo(sock)
+                self.assertEqual(waiting.recv(16), b"hello")
+                with self.connect(daemon, second[1]) as sock:
+                    self.check_echo(sock)
+            self.assertEqual(problems, [])
+            daemon.output.find(rf"worker 0 \(process {pid}\) died: killed by SIGKILL")
+            self.assertNotEqual(self.serving(daemon, 0), pid)
+
+    def test_hung(self) -> None:
+        """One that does not answer is killed, and followed by another one."""
+        with self.started() as daemon:
+            first, _ = self.sources_of(daemon)
+            pid = self.serving(daemon, 0)
+            os.kill(pid, signal.SIGSTOP)
+            daemon.output.wait_for(rf"worker 0 \(process {pid}\) has not answered")
+            with self.connect(daemon, first[0]) as sock:
+                self.check_echo(sock)
+
+    def test_master(self) -> None:
+        """When the master is killed, no worker is left, not even one that hangs."""
+        daemon = self.daemon(INI.format(directory=self.directory))
+        pids = [self.serving(daemon, worker) for worker in (0, 1)]
+        self.assertEqual(children(daemon.pid), sorted(pids))
+        os.kill(pids[0], signal.SIGSTOP)
+        daemon.signal(signal.SIGKILL)
+        wait_until(lambda: not any(map(_exists, pids)), "a worker is left")
+
+    def test_stop(self) -> None:
+        """A stop answers what has come, and ends the connections."""
+        with self.started() as daemon:
+            sources = self.sources_of(daemon)
+            with self.connect(daemon, sources[0][0]) as sock:
+                self.check_echo(sock)
+                sock.sendall(b"last")
+                daemon.ask_to_stop()
+                self.assertEqual(sock.recv(16), b"last")
+                self.assertEqual(sock.recv(16), b"")
+
+
+def children(pid: int) -> list[int]:
+    """List the child processes of a process (proc(5))."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return sorted(map(int, found.split()))
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

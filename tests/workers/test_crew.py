@@ -1,0 +1,237 @@
+"""Tests for L{socketd.workers.crew}."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.common.events import LISTENING, Event, EventBus
+from socketd.workers.crew import (
+    FIRST_PAUSE,
+    GOOD_LIFE,
+    HANG,
+    ID_GAP,
+    LAST_PAUSE,
+    PING_INTERVAL,
+    START_LIMIT,
+    Crew,
+)
+from socketd.workers.link import Handlers, LinkFailed
+from tests.workers.fakes import ProcessReactor
+
+
+class CrewTests(SynchronousTestCase):
+    """Tests for L{Crew} and its L{Worker}s."""
+
+    def setUp(self) -> None:
+        self.given: list[dict[str, Any]] = []
+        self.observed: list[dict[str, Any]] = []
+        self.answers: dict[str, Any] = {"serve": {}, "ping": {"last_id": 0, "connections": 0}}
+        self.stops: list[Deferred[None]] = []
+        self.readied = 0
+        handlers: Handlers = {
+            "serve": self._serve,
+            "ping": lambda: self.answers["ping"],
+            "observe": lambda **values: self.observed.append(values),
+            "stop": self._stop,
+            "figures": lambda number: {"number": number},
+        }
+        self.reactor = ProcessReactor(handlers)
+        self.bus = EventBus(self.reactor)
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.bus.watch(self._note, active=False)
+        task = lambda index: ({"for": index}, ())  # noqa: E731
+        self.crew = Crew(self.reactor, self.bus, 2, task, self._ready)
+
+    def _note(self, event: Event, facts: dict[str, Any]) -> None:
+        self.events.append((event.name, facts))
+
+    def _ready(self) -> None:
+        self.readied += 1
+
+    def _serve(self, **values: Any) -> Any:
+        self.given.append(values)
+        if isinstance(self.answers["serve"], Exception):
+            raise self.answers["serve"]
+        return self.answers["serve"]
+
+    def _stop(self) -> Deferred[None]:
+        self.stops.append(Deferred())
+        return self.stops[-1]
+
+    def start(self) -> None:
+        """Start all workers."""
+        self.crew.start()
+
+    def names(self) -> list[str]:
+        """List the events so far, and forget them."""
+        found = [name for name, _ in self.events]
+        self.events.clear()
+        return found
+
+    def test_start(self) -> None:
+        """All are started, each with its part and its own connection ids."""
+        self.start()
+        self.assertEqual(
+            self.given,
+            [
+                {"for": 0, "index": 0, "last_id": -1, "step": 2},
+                {"for": 1, "index": 1, "last_id": 0, "step": 2},
+            ],
+        )
+        self.assertEqual(self.names(), ["worker_serves"] * 2)
+        self.assertEqual((self.readied, self.crew.is_alive), (1, True))
+
+    def test_ping(self) -> None:
+        """Each is pinged once a second, and tells how many connections it has."""
+        self.start()
+        self.answers["ping"] = {"last_id": 7, "connections": 3}
+        self.reactor.advance(PING_INTERVAL)
+        self.assertEqual(self.crew.connections, 6)
+        self.reactor.pump([PING_INTERVAL] * 20)
+        self.assertFalse(any(process.killed for process in self.reactor.processes))
+
+    def test_death(self) -> None:
+        """One that dies is followed by another one, whose ids are above all that it gave."""
+        self.start()
+        self.answers["ping"] = {"last_id": 41, "connections": 3}
+        self.reactor.advance(PING_INTERVAL)
+        self.names()
+        self.reactor.processes[0].end(signal.SIGSEGV)
+        self.assertFalse(self.crew.is_alive)
+        facts = {"worker": 0, "pid": 1000, "reason": "killed by SIGSEGV", "seconds": 0.0}
+        self.assertEqual(self.events, [("worker_died", facts)])
+        self.reactor.advance(0)
+        self.assertEqual(self.given[-1]["index"], 0)
+        self.assertEqual(self.given[-1]["last_id"], 41 + 2 * ID_GAP)
+        self.assertEqual((self.crew.deaths, self.crew.is_alive, self.readied), (1, True, 1))
+        self.assertEqual(self.crew.connections, 3)
+
+    def test_pauses(self) -> None:
+        """The longer they die, the longer are the pauses; one good life ends that."""
+        self.start()
+        pauses = []
+        for _ in range(10):
+            self.reactor.processes[-1].end()
+            pauses.append(self.events[-1][1]["seconds"])
+            self.reactor.advance(pauses[-1])
+        self.assertEqual(pauses[:4], [0.0, FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE])
+        self.assertEqual(pauses[-1], LAST_PAUSE)
+        self.assertEqual(self.events[-2][1]["reason"], "exited with status 0")
+        self.reactor.pump([PING_INTERVAL] * round(GOOD_LIFE + 1))
+        self.reactor.processes[-1].end()
+        self.assertEqual(self.events[-1][1]["seconds"], 0.0)
+
+    def test_hung(self) -> None:
+        """One that does not answer is killed, once its time is over."""
+        self.start()
+        self.answers["ping"] = Deferred()
+        self.reactor.pump([PING_INTERVAL] * round(HANG / PING_INTERVAL))
+        self.assertFalse(self.reactor.processes[0].killed)
+        self.names()
+        self.reactor.pump([PING_INTERVAL] * 2)
+        self.assertTrue(all(process.killed for process in self.reactor.processes))
+        self.assertEqual(self.names()[:2], ["worker_hung"] * 2)
+
+    def test_hung_at_the_start(self) -> None:
+        """To start may take longer, but has an end, too."""
+        self.answers["serve"] = Deferred()
+        self.start()
+        self.reactor.pump([PING_INTERVAL] * round(START_LIMIT / PING_INTERVAL))
+        self.assertFalse(self.reactor.processes[0].killed)
+        self.reactor.advance(PING_INTERVAL)
+        self.assertTrue(self.reactor.processes[0].killed)
+        self.assertEqual((self.readied, self.crew.is_alive), (0, False))
+
+    def test_cannot_serve(self) -> None:
+        """One that cannot serve is killed; the log has its reason."""
+        self.answers["serve"] = LinkFailed("no such file")
+        self.start()
+        self.assertTrue(self.reactor.processes[1].killed)
+        self.reactor.processes[1].end(signal.SIGKILL)
+        self.assertEqual(self.events[-1][1]["reason"], "no such file")
+        self.answers["serve"] = {}
+        self.reactor.processes[0].end(signal.SIGKILL)
+        self.reactor.advance(0)
+        self.assertEqual((self.readied, self.crew.is_alive), (1, True))
+
+    def test_cannot_start(self) -> None:
+        """A process that the system refuses is tried again."""
+        self.reactor.failure = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self.start()
+        self.assertEqual(self.events[-1][1]["reason"], os.strerror(errno.EAGAIN))
+        self.reactor.failure = None
+        self.reactor.advance(0)
+        self.assertTrue(self.crew.is_alive)
+
+    def test_stop(self) -> None:
+        """All are asked to stop; that is done when all processes are gone."""
+        self.start()
+        self.reactor.processes[1].end()
+        stopped = self.crew.stop(10.0)
+        self.assertEqual(len(self.stops), 1)
+        self.stops[0].callback(None)
+        self.assertNoResult(stopped)
+        self.reactor.processes[0].end()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.crew.deaths, 1)
+
+    def test_stop_takes_too_long(self) -> None:
+        """One that does not stop in time is killed."""
+        self.start()
+        stopped = self.crew.stop(10.0)
+        self.reactor.advance(10.0 + HANG)
+        for process in self.reactor.processes:
+            self.assertTrue(process.killed)
+            process.end(signal.SIGKILL)
+        self.successResultOf(stopped)
+
+    def test_asked(self) -> None:
+        """A question goes to all; one that is dead or fails has no answer."""
+        self.start()
+        answers = self.crew.ask("figures", number=3)
+        self.assertEqual(self.successResultOf(answers), [{"number": 3}] * 2)
+        self.reactor.processes[0].end()
+        answers = self.crew.ask("figures", number=4)
+        self.assertEqual(self.successResultOf(answers), [None, {"number": 4}])
+
+    def test_observe(self) -> None:
+        """Each is told whether anyone watches: when it serves, and when that changes."""
+        self.start()
+        self.observed.clear()
+        self.bus.watch(self._note)
+        self.assertEqual(self.observed, [{"heard": True, "watched": True}] * 2)
+        self.bus.unwatch(self._note)
+        self.observed.clear()
+        self.reactor.processes[0].end()
+        self.reactor.advance(0)
+        self.assertIn({"heard": True, "watched": False}, self.observed)
+
+    def test_events(self) -> None:
+        """What a worker tells is an event of this daemon."""
+        self.start()
+        self.names()
+        link = self.reactor.processes[0].link
+        facts = {"service": "echo", "listener": "tcp 127.0.0.1:7", "log_failure": "Traceback"}
+        link.tell("event", name="listening", logged=False, facts=facts)
+        ((name, found),) = self.events
+        self.assertEqual((name, found["service"]), (LISTENING.name, "echo"))
+        self.assertEqual(found["log_failure"].getTraceback(), "Traceback")
+
+    def test_log(self) -> None:
+        """What a library logs there is logged here."""
+        self.start()
+        link = self.reactor.processes[0].link
+        lines: list[Any] = []
+        self.patch(self.crew, "_log", mock.Mock(emit=lambda *_, **found: lines.append(found)))
+        link.tell("log", level="warn", text="{odd}", traceback="")
+        link.tell("log", level="critical", text="failed", traceback="ValueError: no")
+        self.assertEqual([line["text"] for line in lines], ["{odd}", "failed"])
+        self.assertIn("ValueError: no", lines[1]["log_failure"].getTraceback())
