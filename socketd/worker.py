@@ -37,10 +37,6 @@ from socketd.workers.link import Link
 from socketd.workers.messages import unpack
 from socketd.workers.relay import RelayBus, RelayLog
 
-#: Signals that the master gets, too, and passes on in its own way: from a terminal, and from
-#: systemd, which sends them to each process of a service.
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 #: C{PR_SET_PDEATHSIG} of prctl(2).
 _PARENT_DEATH = 1
 
@@ -166,8 +162,6 @@ def main() -> None:
 
     reactor: Any = running
     reactor.seconds = time.monotonic
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
     # A worker that hangs would not see that the link is closed.
     ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
     faulthandler.enable()

@@ -117,6 +117,11 @@ class Daemon(Service):
         return [child.service_state for child in self.services] + list(self.removed.values())
 
     @property
+    def is_alive(self) -> bool:
+        """Whether all that serves answers, besides the reactor of this process."""
+        return True
+
+    @property
     def connection_count(self) -> int:
         """How many connections are open."""
         return len(self.connection_table)

@@ -170,7 +170,7 @@ class NotifyService(Service):
         self._notifier = notifier
         self._detail = ""
         # The watchdog runs on the reactor, so that systemd notices when that hangs.
-        self._alive = _loop(reactor, notifier.alive)
+        self._alive = _loop(reactor, self._show_life)
         self._status = _loop(reactor, lambda: notifier.status(self._status_text()))
         self._extend = _loop(reactor, lambda: notifier.extend(EXTENSION))
         if notifier.is_heard:
@@ -189,6 +189,10 @@ class NotifyService(Service):
             if loop.running:
                 loop.stop()
         self._notifier.close()
+
+    def _show_life(self) -> None:
+        if self._daemon.is_alive:
+            self._notifier.alive()
 
     def _entered(self, state: str, detail: str) -> None:
         self._detail = detail

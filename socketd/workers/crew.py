@@ -42,6 +42,10 @@ ID_GAP = 1_000_000
 #: The descriptor of the link in a worker.
 LINK = 3
 
+#: Signals that workers never see: a terminal and systemd send them to each process, and what they
+#: mean the master says by the link.
+BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 #: What a worker is given to serve: the values and the sockets of the question C{serve}.
 Task = tuple[dict[str, Any], Sequence[socket.socket]]
 
@@ -96,7 +100,12 @@ class Worker(ProcessProtocol):
             environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             # Only what it prints in its last need; its log goes by the link.
             kept = {0: nothing.fileno(), 1: 2, 2: 2, LINK: theirs.fileno()}
-            process = reactor.spawnProcess(self, command[0], command, environ, childFDs=kept)
+            # Inherited from the first moment on; a handler would be set too late.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+            try:
+                process = reactor.spawnProcess(self, command[0], command, environ, childFDs=kept)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self._pid = process.pid
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), ours.family, factory)
@@ -145,7 +154,10 @@ class Worker(ProcessProtocol):
         if self.link is None:
             return succeed(None)
         self._ended = Deferred()
-        self.link.ask("stop").addErrback(self._failed)
+        if self.is_serving:
+            self.link.ask("stop").addErrback(self._failed)
+        else:
+            self.kill()
         return self._ended
 
     def processEnded(self, reason: Failure) -> None:

@@ -51,6 +51,10 @@ class MasterDaemon(Daemon):
             self._enter(State.SERVING)
 
     @property
+    def is_alive(self) -> bool:
+        return self.crew.is_alive
+
+    @property
     def connection_count(self) -> int:
         return self.crew.connections
 

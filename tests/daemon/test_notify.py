@@ -73,11 +73,13 @@ class FakeDaemon:
     A daemon that enters the states that a test wants.
 
     @ivar connections: how many it has.
+    @ivar is_alive: whether its workers answer.
     """
 
     def __init__(self) -> None:
         self.state = State.STARTING
         self.connections = 0
+        self.is_alive = True
         self.callbacks: list[Callable[[str, str], None]] = []
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
@@ -310,6 +312,15 @@ class ServiceTests(Case):
         self.clock.advance(14.9)
         self.assertNotIn("WATCHDOG=1", self.systemd.heard())
         self.clock.advance(0.1)
+        self.assertIn("WATCHDOG=1", self.systemd.heard())
+
+    def test_worker_gone(self) -> None:
+        """There are none while a worker does not answer."""
+        self.daemon.is_alive = False
+        self.start()
+        self.assertEqual(self.systemd.heard(), [])
+        self.daemon.is_alive = True
+        self.clock.advance(15.0)
         self.assertIn("WATCHDOG=1", self.systemd.heard())
 
     def test_late_signs_of_life(self) -> None:

@@ -183,6 +183,14 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertEqual(self.crew.deaths, 1)
 
+    def test_stop_at_the_start(self) -> None:
+        """One that does not serve yet has nothing to finish."""
+        self.answers["serve"] = Deferred()
+        self.start()
+        self.crew.stop(10.0)
+        self.assertTrue(all(process.killed for process in self.reactor.processes))
+        self.assertEqual(self.stops, [])
+
     def test_stop_takes_too_long(self) -> None:
         """One that does not stop in time is killed."""
         self.start()

@@ -87,9 +87,9 @@ class MasterTests(SynchronousTestCase):
         """It serves as soon as all workers do."""
         self.serves = Deferred()
         daemon = self.start()
-        self.assertEqual(daemon.state, State.STARTING)
+        self.assertEqual((daemon.state, daemon.is_alive), (State.STARTING, False))
         self.serves.callback(None)
-        self.assertEqual(daemon.state, State.SERVING)
+        self.assertEqual((daemon.state, daemon.is_alive), (State.SERVING, True))
         self.assertEqual(daemon.snapshot().health, "serving")
         self.assertTrue(all(bound.is_serving for _, bound in daemon.listeners()))
 
