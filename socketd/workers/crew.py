@@ -25,11 +25,15 @@ from socketd.common.events import CATALOGUE, WORKER_DIED, WORKER_HUNG, WORKER_SE
 from socketd.workers.link import Link, LinkFailed, LinkLost
 from socketd.workers.relay import Told
 
-#: Interval of pings (seconds), and how long an answer may take before a worker counts as hung.
-PING_INTERVAL, HANG = 1.0, 5.0
+#: Interval of pings (seconds), and how many of them may pass without an answer: counted, since a
+#: machine that was asleep or a master that was late says nothing of a worker.
+PING_INTERVAL, MISSED = 1.0, 5
 
-#: How long a worker may take from its start until it serves (seconds).
-START_LIMIT = 60.0
+#: How many may pass from the start of a worker until it serves.
+MISSED_AT_START = 60
+
+#: How long after the deadline of a stop a worker is killed (seconds).
+GRACE = 5.0
 
 #: Seconds until a worker that died is started again: at once, then this, doubled each time up to a
 #: limit; forgotten when one has lived as long as the last one says.
@@ -72,13 +76,14 @@ class Worker(ProcessProtocol):
         self._pid = 0
         self._why = ""
         self._asked: float | None = None
+        self._missed = 0
         self._began = self._pause = 0.0
         self._restart: Any = None
         self._ended: Deferred[None] | None = None
 
     def start(self) -> None:
         """Start a process, and have it serve."""
-        crew, self._restart, self._why = self._crew, None, ""
+        crew, self._restart, self._why, self._missed = self._crew, None, "", 0
         self._began = self._asked = crew.reactor.seconds()
         try:
             link = self.link = self._spawn()
@@ -96,7 +101,8 @@ class Worker(ProcessProtocol):
         factory = Factory.forProtocol(lambda: link)
         ours, theirs = socket.socketpair()
         with ours, theirs, open(os.devnull) as nothing:
-            command = sys.executable, "-P", "-m", "socketd.worker"
+            # The number is for those who list processes.
+            command = sys.executable, "-P", "-m", "socketd.worker", str(self.index)
             environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             # Only what it prints in its last need; its log goes by the link.
             kept = {0: nothing.fileno(), 1: 2, 2: 2, LINK: theirs.fileno()}
@@ -112,7 +118,7 @@ class Worker(ProcessProtocol):
         return link
 
     def _serves(self, values: Any) -> None:
-        self.is_serving, self._asked = True, None
+        self.is_serving, self._asked, self._missed = True, None, 0
         self._crew.serves(self)
         self._crew.event_bus.emit(WORKER_SERVES, worker=self.index, pid=self._pid)
 
@@ -130,13 +136,15 @@ class Worker(ProcessProtocol):
         if self._asked is None:
             self._asked = now
             self.link.ask("ping").addCallback(self._answered).addErrback(self._failed)
-        elif now - self._asked > (HANG if self.is_serving else START_LIMIT):
+            return
+        self._missed += 1
+        if self._missed >= (MISSED if self.is_serving else MISSED_AT_START):
             facts: dict[str, Any] = {"worker": self.index, "pid": self._pid}
             self._crew.event_bus.emit(WORKER_HUNG, seconds=round(now - self._asked, 1), **facts)
             self.kill()
 
     def _answered(self, values: dict[str, Any]) -> None:
-        self._asked = None
+        self._asked, self._missed = None, 0
         self._last_id, self.connections = values["last_id"], values["connections"]
 
     def kill(self) -> None:
@@ -235,7 +243,7 @@ class Crew:
         """
         if self._checks.running:
             self._checks.stop()
-        deadline = self.reactor.callLater(timeout + HANG, self._kill)
+        deadline = self.reactor.callLater(timeout + GRACE, self._kill)
         stopped = gatherResults([worker.stop() for worker in self.workers])
         return stopped.addBoth(lambda _: deadline.active() and deadline.cancel())
 

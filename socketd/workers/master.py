@@ -12,7 +12,7 @@ from socketd.common.events import STEERING_FAILED
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.reload import Reloaded
 from socketd.daemon.snapshot import Snapshot
-from socketd.daemon.state import State
+from socketd.daemon.state import CannotStart, State
 from socketd.daemon.wiring import make_daemon
 from socketd.net.sockets.group import Sharing
 from socketd.workers.crew import Crew, Task
@@ -28,6 +28,18 @@ class MasterDaemon(Daemon):
     """
 
     crew: Crew = field(init=False)
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind every listener for all workers.
+
+        @raise CannotStart: if one cannot be bound, or options of a protocol cannot be sent.
+        """
+        try:
+            pack(self.settings)
+        except Exception as problem:
+            raise CannotStart([f"workers = 1 only: {problem}"]) from None
+        super().privilegedStartService()
 
     def task(self, index: int) -> Task:
         """Return what a worker has to serve: the settings, and its sockets by service."""

@@ -15,14 +15,15 @@ from socketd.common.events import LISTENING, Event, EventBus
 from socketd.workers.crew import (
     FIRST_PAUSE,
     GOOD_LIFE,
-    HANG,
+    GRACE,
     ID_GAP,
     LAST_PAUSE,
+    MISSED,
+    MISSED_AT_START,
     PING_INTERVAL,
-    START_LIMIT,
     Crew,
 )
-from socketd.workers.link import Handlers, LinkFailed
+from socketd.workers.link import LinkFailed
 from tests.workers.fakes import ProcessReactor
 
 
@@ -35,14 +36,14 @@ class CrewTests(SynchronousTestCase):
         self.answers: dict[str, Any] = {"serve": {}, "ping": {"last_id": 0, "connections": 0}}
         self.stops: list[Deferred[None]] = []
         self.readied = 0
-        handlers: Handlers = {
+        self.handlers: dict[str, Any] = {
             "serve": self._serve,
             "ping": lambda: self.answers["ping"],
             "observe": lambda **values: self.observed.append(values),
             "stop": self._stop,
             "figures": lambda number: {"number": number},
         }
-        self.reactor = ProcessReactor(handlers)
+        self.reactor = ProcessReactor(self.handlers)
         self.bus = EventBus(self.reactor)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.bus.watch(self._note, active=False)
@@ -132,18 +133,31 @@ class CrewTests(SynchronousTestCase):
         """One that does not answer is killed, once its time is over."""
         self.start()
         self.answers["ping"] = Deferred()
-        self.reactor.pump([PING_INTERVAL] * round(HANG / PING_INTERVAL))
+        self.reactor.pump([PING_INTERVAL] * MISSED)
         self.assertFalse(self.reactor.processes[0].killed)
         self.names()
-        self.reactor.pump([PING_INTERVAL] * 2)
+        self.reactor.advance(PING_INTERVAL)
         self.assertTrue(all(process.killed for process in self.reactor.processes))
         self.assertEqual(self.names()[:2], ["worker_hung"] * 2)
+
+    def test_late(self) -> None:
+        """A master that was asleep kills no worker that answers then."""
+        self.start()
+        late: list[Deferred[Any]] = [Deferred(), Deferred()]
+        left = iter(late)
+        with mock.patch.dict(self.handlers, {"ping": lambda: next(left)}):
+            self.reactor.advance(PING_INTERVAL)
+        self.reactor.advance(3600.0)
+        for answer in late:
+            answer.callback(self.answers["ping"])
+        self.reactor.pump([PING_INTERVAL] * MISSED)
+        self.assertFalse(self.reactor.processes[0].killed)
 
     def test_hung_at_the_start(self) -> None:
         """To start may take longer, but has an end, too."""
         self.answers["serve"] = Deferred()
         self.start()
-        self.reactor.pump([PING_INTERVAL] * round(START_LIMIT / PING_INTERVAL))
+        self.reactor.pump([PING_INTERVAL] * (MISSED_AT_START - 1))
         self.assertFalse(self.reactor.processes[0].killed)
         self.reactor.advance(PING_INTERVAL)
         self.assertTrue(self.reactor.processes[0].killed)
@@ -195,7 +209,7 @@ class CrewTests(SynchronousTestCase):
         """One that does not stop in time is killed."""
         self.start()
         stopped = self.crew.stop(10.0)
-        self.reactor.advance(10.0 + HANG)
+        self.reactor.advance(10.0 + GRACE)
         for process in self.reactor.processes:
             self.assertTrue(process.killed)
             process.end(signal.SIGKILL)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.events import STEERING_FAILED, Event
 from socketd.configuration import Configuration
-from socketd.daemon.state import State
+from socketd.daemon.state import CannotStart, State
 from socketd.net.sockets.group import Sharing
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
@@ -82,6 +82,12 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual(_inode(first["socks"][2]), _inode(second["socks"][2]))
         for one, other in zip(first["socks"][:2], second["socks"]):
             self.assertNotEqual(_inode(one), _inode(other))
+
+    def test_not_packed(self) -> None:
+        """The options of a protocol that cannot be sent are an error of the start."""
+        with mock.patch("socketd.workers.master.pack", side_effect=TypeError("cannot pickle it")):
+            problem = self.assertRaises(CannotStart, self.start)
+        self.assertEqual(problem.lines, ("workers = 1 only: cannot pickle it",))
 
     def test_state(self) -> None:
         """It serves as soon as all workers do."""
