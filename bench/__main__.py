@@ -132,7 +132,7 @@ def prepare() -> Cores:
     cores = choose_cores()
     if cores.shared:
         _say("There is one core only: the load takes its time from the servers.")
-    os.sched_setaffinity(0, {cores.load})
+    os.sched_setaffinity(0, cores.load)
     return cores
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 
-from bench.cores import choose, on_core
+from bench.cores import choose, on_cores
 from bench.load import program
 from socketd.configuration import Configuration
 from socketd.daemon.wiring import make_daemon
@@ -80,7 +80,7 @@ def flood(mode: str, port: int, arguments: tuple[str, ...]) -> subprocess.Popen[
     """Start the load generator on the other core."""
     times = ("--seconds", str(SECONDS), "--warm-up", "0.1")
     command = [str(program("load")), mode, "--port", str(port), *arguments, *times]
-    with on_core(CORES.load):
+    with on_cores(CORES.load):
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
@@ -119,7 +119,7 @@ def measure(mode: str, arguments: tuple[str, ...]) -> float:
 
 def main() -> int:
     """Flood in every way and print how late the timer was."""
-    os.sched_setaffinity(0, {CORES.server})
+    os.sched_setaffinity(0, CORES.server)
     for name, mode, arguments in FLOODS:
         late = measure(mode, arguments) * 1000
         print(f"{name}: a timer of {PERIOD * 1000:g} ms was {late:.1f} ms late at most")

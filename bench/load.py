@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cores import on_core
+from bench.cores import on_cores
 
 FOLDER = Path(__file__).parent
 BUILD = FOLDER / "build"
@@ -74,18 +74,20 @@ def program(name: str) -> Path:
     return target
 
 
-def run(arguments: Iterable[str], core: int, on_mark: Callable[[str], None]) -> LoadReport:
+def run(
+    arguments: Iterable[str], cores: Collection[int], on_mark: Callable[[str], None]
+) -> LoadReport:
     """
     Run one load to its end. It ends by itself.
 
-    @param core: where it runs.
+    @param cores: where it runs.
     @param on_mark: called with C{"begin"} and C{"end"} of the window, or with C{"held"} once all
         idle connections are open; the load waits until the call is over.
     @raise LoadFailed: with what the load says was wrong.
     """
     command = [str(program("load")), *arguments]
     pipe = subprocess.PIPE
-    with on_core(core):
+    with on_cores(cores):
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     try:
         return _follow(process, on_mark)

@@ -32,6 +32,9 @@ SPARE_FILES = 200
 #: Seconds for a server to settle before its memory is read.
 SETTLE = 0.3
 
+#: Seconds for all workers to start, when one has answered.
+WORKERS_SETTLE = 3.0
+
 #: Seconds that idle connections are held at most while the memory is read; and that those with a
 #: latency are asked, so that each answers twice.
 LOAD_SECONDS = {Kind.IDLE: 30.0, Kind.LATE: 2.0}
@@ -98,13 +101,19 @@ class Bench:
         return self._kept[server.name]
 
     def _serving(self, work: Work, server: Server) -> AbstractContextManager[Running]:
-        return serving(server, self.cores.server, work.probe, self.reactor)
+        return serving(server, self._cores(work).server, work.probe, self.reactor)
+
+    def _cores(self, work: Work) -> Cores:
+        """Who runs where in a work."""
+        return self.cores.together if work.together else self.cores
 
     def _measure(self, work: Work, running: Running) -> Sample:
         """The sample of a server that answers."""
         try:
             if work.kind is Kind.START:
                 return _start_sample(running)
+            if work.kind is Kind.WORKERS:
+                return _workers_sample(running)
             if work.kind is Kind.IDLE:
                 return self._idle_sample(work, running)
             if work.kind is Kind.LATE:
@@ -131,7 +140,7 @@ class Bench:
             arguments += ["--size", str(reply_size(work, running.port))]
         if work.name == "nts":
             arguments += ["--datagram", nts.request(running.port).hex()]
-        report = load.run(arguments, self.cores.load, on_mark)
+        report = load.run(arguments, self._cores(work).load, on_mark)
         if report.errors:
             raise LoadFailed(f"{report.errors} errors, the first: {report.first_error}")
         if not report.messages:
@@ -225,6 +234,16 @@ def _start_sample(running: Running) -> Sample:
     """How long it took, and what it holds now."""
     memory = proc.resident_bytes(running.pid) / MIB
     return Sample(figure=running.start_seconds * MS, memory_mib=memory)
+
+
+def _workers_sample(running: Running) -> Sample:
+    """What each worker holds, with its part of what all share."""
+    time.sleep(WORKERS_SETTLE)
+    workers = proc.children(running.pid)
+    if not workers:
+        raise RunFailed("there is no worker")
+    held = sum(map(proc.proportional_bytes, workers)) / len(workers) / MIB
+    return Sample(held, note=f"{len(workers)} workers")
 
 
 def reply_size(work: Work, port: int) -> int:

@@ -50,16 +50,16 @@ def parse_stat(text: str) -> Stat:
     )
 
 
-def parse_rss(text: str) -> int:
+def parse_rollup(text: str, kind: str = "Rss") -> int:
     """
-    The resident bytes from a /proc/PID/smaps_rollup.
+    The resident bytes, or those of another kind, from a /proc/PID/smaps_rollup.
 
     Counted page by page, unlike those of /proc/PID/stat, which the kernel keeps roughly.
     """
     for line in text.splitlines():
-        if line.startswith("Rss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) * KIB
-    raise ValueError("no Rss in it")
+    raise ValueError(f"no {kind} in it")
 
 
 def family(root: int, stats: Iterable[Stat]) -> list[Stat]:
@@ -126,4 +126,18 @@ def _scheduled_seconds(stat: Stat) -> float:
 def resident_bytes(root: int) -> int:
     """Memory of a server and its children; what they share counts for each."""
     pids = [stat.pid for stat in family(root, all_processes())]
-    return sum(parse_rss((PROC / str(pid) / "smaps_rollup").read_text()) for pid in pids)
+    return sum(parse_rollup(_rollup(pid)) for pid in pids)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that one has started and that run still."""
+    return [stat.pid for stat in all_processes() if stat.parent == parent]
+
+
+def proportional_bytes(pid: int) -> int:
+    """Memory of a process; of what n processes share the nth part."""
+    return parse_rollup(_rollup(pid), "Pss")
+
+
+def _rollup(pid: int) -> str:
+    return (PROC / str(pid) / "smaps_rollup").read_text()

@@ -9,12 +9,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cores import on_core
+from bench.cores import on_cores
 from bench.peers.asked import Probe
 from bench.peers.listening import HOST
 from bench.servers import Place, Server
@@ -98,7 +98,7 @@ def _is_free(port: int) -> bool:
 
 @contextmanager
 def serving(
-    server: Server, core: int, probe: Probe | None = None, reactor: str = ""
+    server: Server, cores: Collection[int], probe: Probe | None = None, reactor: str = ""
 ) -> Iterator[Running]:
     """
     Run a server as long as the block lasts.
@@ -110,7 +110,7 @@ def serving(
         place = Place(free_port(), Path(folder), reactor)
         command = server.command(place)
         began = time.monotonic()
-        process = _start(command, place, core)
+        process = _start(command, place, cores)
         try:
             _wait_for_answer(process, place, probe)
             yield Running(process.pid, place.port, place.log, time.monotonic() - began)
@@ -118,10 +118,10 @@ def serving(
             _stop(process)
 
 
-def _start(command: list[str], place: Place, core: int) -> subprocess.Popen[bytes]:
-    """A process group of its own, on its core, with everything it says in one file."""
+def _start(command: list[str], place: Place, cores: Collection[int]) -> subprocess.Popen[bytes]:
+    """A process group of its own, on its cores, with everything it says in one file."""
     environment = {k: v for k, v in os.environ.items() if k not in UNWANTED_ENVIRONMENT}
-    with on_core(core), place.log.open("ab") as log:
+    with on_cores(cores), place.log.open("ab") as log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ EVERYWHERE = (SUBJECT, "socketd-tls", "socketd-ntp", "socketd-nts", "socketd-sta
 #: The same, in whatever way it serves a work.
 SUBJECTS = (
     *EVERYWHERE, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules",
-    "socketd-http",
+    "socketd-http", "socketd-two", "socketd-ntp-two", "socketd-tls-two",
 )  # fmt: skip
 
 
@@ -162,5 +162,21 @@ REACHES = (
     Reach(
         "start to first answer against plain Twisted", "start", 1.4, 1.2, "twisted",
         at_least=False,
+    ),
+    Reach(
+        "the same with two workers and cores", "workers-start", 2.2, 1.8, "twisted",
+        at_least=False, subject="socketd-two",
+    ),
+    Reach(
+        "NTP, two workers against one, load on the same two cores", "workers-ntp", 1.35, 1.6,
+        "socketd-ntp", subject="socketd-ntp-two",
+    ),
+    Reach(
+        "TLS, two workers against one, load on the same two cores", "workers-tls", 1.35, 1.6,
+        "socketd-tls", subject="socketd-tls-two",
+    ),
+    Reach(
+        "memory of each worker", "workers-memory", 50.0, 35.0, at_least=False, unit="MiB",
+        subject="socketd-two",
     ),
 )

@@ -250,6 +250,11 @@ def _socketd(text: str, place: Place, **fields: str) -> list[str]:
     return [str(_twistd()), *daemon]
 
 
+def _two(text: str, place: Place) -> list[str]:
+    """The daemon with two workers, which share what comes by the flow: the load is one source."""
+    return _socketd(f"[socketd]\nworkers = 2\nbalance = flow\n{text}", place)
+
+
 def _socketd_viewed(place: Place) -> list[str]:
     """The daemon with a status page, and eight viewers, which take its core's time, too."""
     command = _socketd(SOCKETD_VIEWED_INI, place)
@@ -423,6 +428,19 @@ SERVERS = (
         "socketd, NTS",
         partial(_certified, partial(_socketd, SOCKETD_NTS_INI)),
         _no_socketd,
+    ),
+    Server("socketd-two", "socketd, 2 workers", partial(_two, SOCKETD_INI), _no_socketd),
+    Server(
+        "socketd-ntp-two",
+        "socketd, NTP, 2 workers",
+        partial(_two, SOCKETD_NTP_INI),
+        _no_socketd,
+    ),
+    Server(
+        "socketd-tls-two",
+        "socketd, TLS, 2 workers",
+        partial(_certified, partial(_two, SOCKETD_TLS_INI)),
+        partial(_no_tls, "OpenSSL"),
     ),
     Server("socketd-stamp", "socketd, STAMP", partial(_socketd, SOCKETD_STAMP_INI), _no_socketd),
     Server("socketd-viewed", "socketd, 8 viewers", _socketd_viewed, _no_socketd),

@@ -42,6 +42,7 @@ class Kind(Enum):
     SHARE = "standard deviations from the shares that a fault profile says"
     PACED = "microseconds until the 99th percentile of answers at half of the peak rate"
     OFFSET = "microseconds that a client's clock seems to be wrong"
+    WORKERS = "mebibytes of each worker"
     LATE = "milliseconds that the 99th percentile of answers is later than it should be"
 
 
@@ -53,6 +54,7 @@ class Work:
     @ivar load: mode and options of the load generator.
     @ivar unit: what the figure counts.
     @ivar each: what the server's CPU time is divided by.
+    @ivar together: whether server and load run on both cores, and not each on one.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Work:
     load: tuple[str, ...] = ()
     each: str = "message"
     quick: bool = False
+    together: bool = False
 
     @property
     def probe(self) -> Probe | None:
@@ -292,6 +295,43 @@ WORKS = (
         unit="messages/s",
         servers=("socketd-http", "websockets", "twisted-web"),
         load=("ask", *_BESIDE, "--first", HANDSHAKE, "--question", FRAME, "--answer", BODY),
+    ),
+    Work(
+        name="workers-ntp",
+        title=f"NTP, from {SOURCES} addresses in turn, 128 requests in flight, server and load"
+        " on the same two cores",
+        kind=Kind.RATE,
+        unit="datagrams/s",
+        servers=("socketd-ntp-two", "socketd-ntp"),
+        load=("ntp", *_SOURCES),
+        each="datagram",
+        together=True,
+    ),
+    Work(
+        name="workers-tls",
+        title="TLS 1.3 echo ping-pong, 64 B, 64 connections, server and load on the same two"
+        " cores",
+        kind=Kind.RATE,
+        unit="messages/s",
+        servers=("socketd-tls-two", "socketd-tls"),
+        load=("echo", "--tls", "1", "--connections", "64", "--size", "64"),
+        together=True,
+    ),
+    Work(
+        name="workers-memory",
+        title="memory of each of two workers (PSS)",
+        kind=Kind.WORKERS,
+        unit="MiB",
+        servers=("socketd-two",),
+        together=True,
+    ),
+    Work(
+        name="workers-start",
+        title="start to first answer on two cores",
+        kind=Kind.START,
+        unit="ms",
+        servers=("socketd-two", "socketd", "twisted"),
+        together=True,
     ),
     Work(
         name="start",

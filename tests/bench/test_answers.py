@@ -7,7 +7,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import nts, shares
+from bench import measure, nts, shares
 from bench.cores import choose
 from bench.load import LoadReport, run
 from bench.measure import Bench
@@ -64,18 +64,37 @@ class DatagramTests(SynchronousTestCase):
             self.assertGreater(ask(self, WORK[work], "socketd-stamp").p50_us, 0)
 
 
+def take(work: str, name: str) -> Sample:
+    """Take a sample of a work."""
+    with closing(Bench(choose(), Effort(1, 0.2, 0.05))) as bench:
+        return bench.sample(WORK[work], BY_NAME[name])
+
+
+class WorkersTests(SynchronousTestCase):
+    """Tests for works with two workers."""
+
+    def test_loads(self) -> None:
+        """Two workers answer what one process does."""
+        need(*COMPILING)
+        for work in ("workers-ntp", "workers-tls"):
+            for name in WORK[work].servers:
+                self.assertGreater(take(work, name).figure, 0, name)
+
+    def test_memory(self) -> None:
+        """Each worker that runs holds some mebibytes."""
+        self.patch(measure, "WORKERS_SETTLE", 0)
+        sample = take("workers-memory", "socketd-two")
+        self.assertGreater(sample.figure, 1)
+        self.assertIn("workers", sample.note)
+
+
 class HalfTests(SynchronousTestCase):
     """Tests for works at half of the peak rate."""
-
-    def sample(self, work: Work, name: str) -> Sample:
-        """Take a sample of a work."""
-        with closing(Bench(choose(), Effort(1, 0.2, 0.05))) as bench:
-            return bench.sample(work, BY_NAME[name])
 
     def test_paced(self) -> None:
         """Latency is measured at a rate that a server keeps."""
         need(*COMPILING)
-        sample = self.sample(WORK["paced"], "asyncio")
+        sample = take("paced", "asyncio")
         self.assertGreaterEqual(sample.figure, sample.p50_us or 0)
         self.assertIn("/s", sample.note)
 
@@ -83,7 +102,7 @@ class HalfTests(SynchronousTestCase):
         """The clock of this machine is right by a server that tells it, busy or not."""
         need(*COMPILING, "chronyd")
         for work in ("offset", "offset-half"):
-            self.assertLess(self.sample(WORK[work], "socketd-ntp").figure, 1e6)
+            self.assertLess(take(work, "socketd-ntp").figure, 1e6)
 
 
 class RelayTests(SynchronousTestCase):

@@ -7,7 +7,16 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.proc import Stat, cpu_seconds, family, parse_rss, parse_stat, resident_bytes
+from bench.proc import (
+    Stat,
+    children,
+    cpu_seconds,
+    family,
+    parse_rollup,
+    parse_stat,
+    proportional_bytes,
+    resident_bytes,
+)
 
 #: As the kernel writes it, with 11 utime, 7 stime, 5 cutime, 3 cstime.
 LINE = (
@@ -34,7 +43,7 @@ def stat(pid: int, parent: int) -> Stat:
 
 
 class ParseTests(SynchronousTestCase):
-    """Tests for L{parse_stat} and L{parse_rss}."""
+    """Tests for L{parse_stat} and L{parse_rollup}."""
 
     def test_stat(self) -> None:
         """User and system time are told, apart from those of waited-for children."""
@@ -43,9 +52,10 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(parsed, Stat(4242, 17, own_ticks=18, waited_ticks=8))
 
     def test_rss(self) -> None:
-        """The resident size is in bytes; a file of another kind is refused."""
-        self.assertEqual(parse_rss(ROLLUP), 12345 * 1024)
-        self.assertRaises(ValueError, parse_rss, "Pss: 9000 kB\n")
+        """A size is in bytes; a file without it is refused."""
+        self.assertEqual(parse_rollup(ROLLUP), 12345 * 1024)
+        self.assertEqual(parse_rollup(ROLLUP, "Pss"), 9000 * 1024)
+        self.assertRaises(ValueError, parse_rollup, "Pss: 9000 kB\n")
 
 
 class FamilyTests(SynchronousTestCase):
@@ -70,6 +80,11 @@ class KernelTests(SynchronousTestCase):
         while time.process_time() - began < BUSY_SECONDS:
             pass
         self.assertGreater(cpu_seconds(os.getpid()), before)
+
+    def test_proportional(self) -> None:
+        """A process has children while they run, and each a part of what they share."""
+        self.assertIn(os.getpid(), children(os.getppid()))
+        self.assertLessEqual(proportional_bytes(os.getpid()), resident_bytes(os.getpid()))
 
     def test_resident_bytes(self) -> None:
         """Memory grows as it is used."""

@@ -55,8 +55,9 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(set(QUICK_PEERS) - set(BY_NAME), set())
 
     def test_load(self) -> None:
-        """Only shares and the start are measured without the load generator."""
-        self.assertEqual([w.name for w in WORKS if not w.load], ["shares", "start"])
+        """Shares, starts and the memory of workers are measured without the load generator."""
+        without = ["shares", "workers-memory", "workers-start", "start"]
+        self.assertEqual([w.name for w in WORKS if not w.load], without)
 
     def test_less_is_better(self) -> None:
         """What is no rate is better when less: memory, time, and deviations."""

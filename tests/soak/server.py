@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.proc import parse_rss
+from bench.proc import parse_rollup
 from socketd.common.answers import Answer
 from tests.soak import configuration, instrumented
 from tests.soak.configuration import NAME
@@ -163,7 +163,7 @@ class Server:
 
     def resident(self) -> int:
         """Its resident memory (bytes)."""
-        return parse_rss(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
+        return parse_rollup(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
 
     def census(self, collected: bool) -> instrumented.Census:
         """Count what lives in it; if C{collected}, only what is reachable, and by type."""
