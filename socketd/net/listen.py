@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from errno import EADDRINUSE
 from typing import Any
 
@@ -20,7 +21,7 @@ from socketd.net.port import Port
 from socketd.net.service_state import ServiceState
 from socketd.net.sockets.activation import InheritedSocket
 from socketd.net.sockets.bind import RECEIVE_BUFFER, CannotListen, prepare, sharing
-from socketd.net.sockets.group import SINGLE, Spread, bind_group, begin
+from socketd.net.sockets.group import SINGLE, Spread, begin, bind_group, steer
 from socketd.net.sockets.sockopts import Refused, change
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import BindAddress, Listener, bind_address, canonical_host
@@ -193,6 +194,12 @@ class Bound:
         if not self.is_stream and new.so_rcvbuf is None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return refused
+
+    def steer_again(self) -> None:
+        """Steer sources anew: the last stream socket that stops listening ends that."""
+        if self.spread.prefixes is not None:
+            with suppress(OSError):
+                steer(self.socks, self.spread.prefixes)
 
     def finish(self) -> None:
         """Serve pending connections or datagrams before the socket is closed."""

@@ -57,6 +57,12 @@ class MasterDaemon(Daemon):
             self.event_bus.emit(STEERING_FAILED, error=why)
         self.crew.start()
 
+    def steer_again(self) -> None:
+        """Steer sources anew, after workers may have stopped listening for a while (C{accept})."""
+        for child in self.services:
+            for bound in child.bound:
+                bound.steer_again()
+
     def serving(self) -> None:
         """Say that all workers serve."""
         if self.state == State.STARTING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from typing import Any
 from unittest import mock
@@ -14,11 +15,13 @@ from socketd.common.events import STEERING_FAILED, Event
 from socketd.configuration import Configuration
 from socketd.daemon.state import CannotStart, State
 from socketd.net.sockets.group import Sharing
+from socketd.net.stream.refusal import listen_again, stop_listening
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.workers.master import MasterDaemon, make_master
 from socketd.workers.messages import unpack
 from tests.support.fakes import HandReactor
+from tests.support.polling import DEADLINE
 from tests.workers.fakes import ProcessReactor
 
 INI = """
@@ -98,6 +101,26 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual((daemon.state, daemon.is_alive), (State.SERVING, True))
         self.assertEqual(daemon.snapshot().health, "serving")
         self.assertTrue(all(bound.is_serving for _, bound in daemon.listeners()))
+
+    def test_steered_again(self) -> None:
+        """Sources are steered, too, after all workers have stopped listening for a while."""
+        daemon = self.start()
+        bound = daemon.services[0].bound[0]
+        for sock in bound.socks:
+            backlog = stop_listening(sock)
+        for sock in bound.socks:
+            listen_again(sock, backlog)
+        daemon.steer_again()
+        # Each source of ten is met by one socket, whatever its port.
+        for number in range(10):
+            self.assertEqual(len({self._met(bound.socks, number) for _ in range(8)}), 1)
+
+    def _met(self, socks: list[socket.socket], number: int) -> int:
+        source = (f"127.0.1.{number}", 0)
+        with socket.create_connection(socks[0].getsockname(), source_address=source):
+            ready, _, _ = select.select(socks, [], [], DEADLINE)
+            ready[0].accept()[0].close()
+            return socks.index(ready[0])
 
     def test_deaths(self) -> None:
         """A death is counted."""
