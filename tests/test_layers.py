@@ -71,8 +71,9 @@ ALLOWED["tap"] |= {"workers"}
 ALLOWED["worker"] = ALLOWED["tap"] - {"web"}
 
 #: Single modules that may be imported although their part may not: how a certificate is read, and
-#: the packets, times and records that client and server share.
+#: the packets, keys, times and records that client and server share.
 EXCEPTIONS = {
+    ("cli.client", "socketd.protocols.measure.keys"),
     ("cli.client", "socketd.protocols.measure.stamp_packet"),
     ("cli.clock", "socketd.protocols.clock.ntp_time"),
     ("cli.clock", "socketd.protocols.clock.nts_fields"),
@@ -80,6 +81,7 @@ EXCEPTIONS = {
     ("cli.clock", "socketd.protocols.clock.nts_records"),
     ("cli.common", "socketd.net.tls.certificates"),
     ("cli.system", "socketd.net.tls.certificates"),
+    ("cli.transport", "socketd.net.datagram.cmsg"),
     ("cli.transport", "socketd.net.tls.certificates"),
 }  # fmt: skip
 

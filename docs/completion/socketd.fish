@@ -51,7 +51,7 @@ function _shtab_socketd_using
 end
 
 set -g _shtab_socketd_commands run serve check try console status services listeners sources certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping record whoami certificate options unit import
-set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --dscp --epoch --interval --key --listen --nts-port --output --pause --samples --server-name --size --timeout --wait -c -i -s
+set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --dscp --epoch --interval --key --keys --listen --nts-port --output --pause --samples --server-name --size --ssid --timeout --wait -c -i -s
 
 complete -c socketd -e
 complete -c socketd -f
@@ -249,9 +249,11 @@ complete -c socketd -n '_shtab_socketd_using ping' -s c -l count -x -d 'how many
 complete -c socketd -n '_shtab_socketd_using ping' -s f -l flood -d 'the next one at each answer, and after 10 ms without any, with up to 128 unanswered'
 complete -c socketd -n '_shtab_socketd_using ping' -s i -l interval -x -d 'from one to the next (default 0.2; 0: as soon as it is answered)'
 complete -c socketd -n '_shtab_socketd_using ping' -l timeout -x -d 'a question without answer is lost then (default 2)'
-complete -c socketd -n '_shtab_socketd_using ping' -s s -l size -x -d 'the length of each question (default 56; 60 with --stamp)'
-complete -c socketd -n '_shtab_socketd_using ping' -l stamp -d 'measure loss and delay on each way against a reflector of STAMP or TWAMP Light, at HOST:862 mostly, over UDP'
+complete -c socketd -n '_shtab_socketd_using ping' -s s -l size -x -d 'the length of each question (default 56; 60 with --stamp, 148 with --keys)'
+complete -c socketd -n '_shtab_socketd_using ping' -l stamp -d 'measure loss and delay on each way against a reflector of STAMP or TWAMP Light, over UDP; HOST alone is port 862'
 complete -c socketd -n '_shtab_socketd_using ping' -l dscp -x -d 'with --stamp: the DSCP of the packets, 0 to 63 (default 0)'
+complete -c socketd -n '_shtab_socketd_using ping' -l ssid -x -d 'with --stamp: the number of the session, 1 to 65535 (default none)'
+complete -c socketd -n '_shtab_socketd_using ping' -l keys -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'with --stamp: authenticate packets, and take authentic answers only; the file is that of the reflector, with lines SSID KEY'
 complete -c socketd -n '_shtab_socketd_using ping' -l json -d 'print a JSON object'
 complete -c socketd -n '_shtab_socketd_using ping' -l tls -d 'speak TLS, as tls:HOST:PORT does'
 complete -c socketd -n '_shtab_socketd_using ping' -l ca -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'trust these authorities, not those of the system'

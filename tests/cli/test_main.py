@@ -207,8 +207,8 @@ class ModuleTests(SynchronousTestCase):
             "socketd.configuration.",
             # Rules are written as they are read.
             "socketd.protocols.",
-            # How a certificate is read is the same on both sides.
-            "socketd.net.tls.certificates.",
+            # How a certificate and the kernel's messages are read is the same on both sides.
+            "socketd.net.tls.certificates.", "socketd.net.datagram.cmsg.",
         )  # fmt: skip
         for path in DAEMON_FREE:
             for name in imports_of(path):

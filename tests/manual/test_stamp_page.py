@@ -22,13 +22,20 @@ class StampPageTests(SynchronousTestCase):
 
     def test_clauses(self) -> None:
         """Each test that stands beside a clause is there."""
-        rows = PAGE.partition("| clause | kept | test |\n|---|---|---|\n")[2].splitlines()
-        self.assertGreaterEqual(len(rows), 40)
+        tables = PAGE.split("| clause | kept | test |\n|---|---|---|\n")[1:]
+        folders = "tests/protocols/measure", "tests/cli/client/stamp"
+        for folder, least, table in zip(folders, (45, 15), tables, strict=True):
+            rows = table.partition("\n\n")[0].splitlines()
+            self.assertGreaterEqual(len(rows), least)
+            self.check_rows(rows, folder)
+
+    def check_rows(self, rows: list[str], folder: str) -> None:
+        """Check the rows of a table, whose tests are in a folder."""
         for row in rows:
             clause, kept, tests = row.strip("| ").split(" | ")
             self.assertTrue(kept.startswith(("yes", "no", "in part", "zero")), clause)
             for file, case, method in re.findall(r"`(\S+) (\w+)\.(\w+)`", tests):
-                path = Path("tests/protocols/measure") / file if "/" not in file else Path(file)
+                path = Path(folder) / file if "/" not in file else Path(file)
                 source = (ROOT / path).read_text().partition(f"class {case}(")[2]
                 self.assertIn(f"    def {method}(self)", source.partition("\nclass ")[0], row)
             self.assertTrue("`" in tests or kept.startswith("no"), clause)

@@ -96,6 +96,7 @@ class MemoryTransport:
         self.calls: list[str] = []
         self.sent: list[bytes] = []
         self.producer: Any = None
+        self.arrived_at: int | None = None
 
     def connect(self, receiver: Receiver) -> None:
         """Become the transport of a receiver."""
@@ -107,6 +108,9 @@ class MemoryTransport:
 
     def mark(self, ttl: int, tos: int) -> None:
         self.calls.append(f"mark {ttl} {tos}")
+
+    def stamp_arrivals(self) -> None:
+        self.calls.append("stamp arrivals")
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         self.producer = producer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 
@@ -123,6 +124,19 @@ class StampTests(SystemCase):
             self.assertEqual((said["sequence"], said["sender_sequence"]), (0, 5))
             self.assertEqual(answer[96:], wire.mac(KEY, answer[:96]))
             self.assertLess(abs((said["received"] >> 32) - time.time()), DEADLINE)
+
+    def test_command(self) -> None:
+        """C{socketd ping --stamp} with the reflector's file of keys measures against it."""
+        self.write_keys()
+        with self.daemon(INI.format(directory=self.directory)) as daemon:
+            words = ["ping", "--stamp", f"127.0.0.1:{daemon.address('secret', 'udp')[1]}"]
+            words += ["-c", "3", "-i", "0", "--ssid", "7", "--json"]
+            ended = self.run_socketd(*words, "--keys", str(self.directory / "keys"))
+            found = json.loads(ended.output)
+            told = found["received"], found["lost"]["unknown"], found["wrong"], found["ssid_lost"]
+            self.assertEqual(told, (3, 0, 0, False))
+            ended = self.run_socketd(*words, "--timeout", "0.3")
+            self.assertEqual((ended.status, json.loads(ended.output)["received"]), (1, 0))
 
     def test_bad_keys(self) -> None:
         """A file of keys that is wrong is complained of with its lines, and nothing starts."""

@@ -15,8 +15,8 @@ from socketd.cli.client.flood_probe import MAX_IN_FLIGHT, FloodProbe
 from socketd.cli.client.round_trip_stats import RoundTripStats, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
-from socketd.cli.common.address import Address
-from socketd.cli.common.arguments import add_address, seconds, whole_number
+from socketd.cli.common.address import Address, parse, parse_bare_host
+from socketd.cli.common.arguments import ADDRESS_HELP, argument_type, seconds, whole_number
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.interface import Receiver
@@ -24,6 +24,7 @@ from socketd.cli.transport.tls_options import add_tls, tls_options
 from socketd.common.errors import FAILED, GOOD, USAGE, CommandError
 
 if TYPE_CHECKING:
+    from socketd.cli.client.stamp.probe import StampPlan
     from socketd.cli.transport.tls import ClientTls
 
 NAME = "ping"
@@ -43,13 +44,12 @@ DEFAULT_SIZE = 56
 #: Bytes per request, for streams too, so that unsent data fits the write buffer of the daemon.
 MAX_SIZE = MAX_DATAGRAM_PAYLOAD
 
-#: Bytes of a STAMP packet that asks for counters, without them, and the least with padding.
-STAMP_SIZE = 60
-STAMP_BASE_SIZE = 44
-STAMP_PADDED_SIZE = 64
+#: The port of STAMP reflectors (RFC 8762, section 4.1).
+STAMP_PORT = 862
 
-#: A DSCP has six bits (RFC 2474).
+#: A DSCP has six bits (RFC 2474), an SSID 16, and 0 is none (RFC 8972, section 3).
 MAX_DSCP = 63
+MAX_SSID = 65535
 
 #: Seconds between progress messages.
 PROGRESS_SECONDS = 5.0
@@ -59,7 +59,9 @@ P = TypeVar("P", bound=Receiver)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    add_address(parser)
+    parser.add_argument(
+        "address", metavar="ADDRESS", type=argument_type(parse_address), help=ADDRESS_HELP
+    )
     parser.add_argument(
         "-c", "--count", type=whole_number(MAX_COUNT),
         help=f"how many questions (default {DEFAULT_COUNT}; {FLOOD_COUNT} with --flood)",
@@ -79,27 +81,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-s", "--size", metavar="BYTES", type=whole_number(MAX_SIZE),
-        help=f"the length of each question (default {DEFAULT_SIZE}; {STAMP_SIZE} with --stamp)",
+        help=f"the length of each question (default {DEFAULT_SIZE}; 60 with --stamp, 148 with"
+        " --keys)",
     )  # fmt: skip
+    _add_stamp(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_tls(parser)
+
+
+def _add_stamp(parser: argparse.ArgumentParser) -> None:
+    """Declare what is for reflectors of STAMP."""
     parser.add_argument(
         "--stamp", action="store_true",
-        help="measure loss and delay on each way against a reflector of STAMP or TWAMP Light, at"
-        " HOST:862 mostly, over UDP",
+        help="measure loss and delay on each way against a reflector of STAMP or TWAMP Light, over"
+        f" UDP; HOST alone is port {STAMP_PORT}",
     )  # fmt: skip
     parser.add_argument(
         "--dscp", metavar="NUMBER", type=_dscp, default=0,
         help=f"with --stamp: the DSCP of the packets, 0 to {MAX_DSCP} (default 0)",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-    add_tls(parser)
+    parser.add_argument(
+        "--ssid", metavar="NUMBER", type=whole_number(MAX_SSID), default=0,
+        help=f"with --stamp: the number of the session, 1 to {MAX_SSID} (default none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keys", metavar="FILE",
+        help="with --stamp: authenticate packets, and take authentic answers only; the file is"
+        " that of the reflector, with lines SSID KEY",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the measurement; the exit status is 1 when no correct reply came."""
     if arguments.stamp:
         return _run_stamp(arguments)
-    if arguments.dscp:
-        raise CommandError("--dscp is for --stamp", USAGE)
+    for name in ("dscp", "ssid", "keys"):
+        if getattr(arguments, name):
+            raise CommandError(f"--{name} is for --stamp", USAGE)
+    try:
+        parse(arguments.address.text)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
     tls = load_tls(arguments)
     count = arguments.count or (FLOOD_COUNT if arguments.flood else DEFAULT_COUNT)
     size = arguments.size or DEFAULT_SIZE
@@ -116,15 +138,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_stamp(arguments: argparse.Namespace) -> int:
     """Measure against a reflector; the exit status is 1 when no answer came."""
     from socketd.cli.client.stamp import results
-    from socketd.cli.client.stamp.probe import StampPlan, StampProbe
+    from socketd.cli.client.stamp.probe import StampProbe
     from socketd.common.system_clock import read_kernel
 
-    address = _stamp_address(arguments)
-    count, size = arguments.count or DEFAULT_COUNT, arguments.size or STAMP_SIZE
-    plan = StampPlan(count, arguments.interval, arguments.timeout, size, arguments.dscp)
+    address, plan = _stamp_address(arguments), _stamp_plan(arguments)
 
     def make_probe(reactor: Any) -> StampProbe:
-        progress = Progress(reactor, count).report
+        progress = Progress(reactor, plan.count).report
         return StampProbe(reactor, plan, time.time_ns, read_kernel(), progress)
 
     def report_stamp(probe: StampProbe) -> int:
@@ -177,11 +197,57 @@ def _stamp_address(arguments: argparse.Namespace) -> Address:
         raise CommandError("STAMP has no TLS; leave out --tls", USAGE)
     if arguments.flood:
         raise CommandError("--stamp sends at an interval; leave out --flood", USAGE)
-    size = arguments.size or STAMP_SIZE
-    if size not in (STAMP_BASE_SIZE, STAMP_SIZE) and size < STAMP_PADDED_SIZE:
-        sizes = f"{STAMP_BASE_SIZE}, {STAMP_SIZE}, or {STAMP_PADDED_SIZE} and more"
-        raise CommandError(f"a STAMP packet has {sizes} bytes; --size {size} is none", USAGE)
     return address
+
+
+def _stamp_plan(arguments: argparse.Namespace) -> StampPlan:
+    """Check what C{--stamp} is to send."""
+    from socketd.cli.client.stamp.probe import StampPlan, sizes
+
+    key = _stamp_key(arguments.keys, arguments.ssid) if arguments.keys is not None else None
+    base, counted, padded = sizes(key is not None)
+    size = arguments.size or counted
+    if size not in (base, counted) and size < padded:
+        right = f"{base}, {counted}, or {padded} and more"
+        raise CommandError(f"a STAMP packet has {right} bytes; --size {size} is none", USAGE)
+    return StampPlan(
+        count=arguments.count or DEFAULT_COUNT,
+        interval=arguments.interval,
+        timeout=arguments.timeout,
+        size=size,
+        dscp=arguments.dscp,
+        ssid=arguments.ssid,
+        key=key,
+    )
+
+
+def _stamp_key(path: str, ssid: int) -> bytes:
+    """Read the key of a session from the file of a reflector."""
+    from socketd.protocols.measure.keys import parse_keys
+
+    try:
+        key = parse_keys(path).of(ssid)
+    except ValueError as error:
+        lines = [f"{path}:{one.line}: {one.message}" for one in getattr(error, "found", ())]
+        raise CommandError("\n".join(lines) or f"--keys {path} {error}", USAGE) from None
+    if key is None:
+        right = "name another one with --ssid" if ssid else "name one with --ssid"
+        raise CommandError(f"{path} has no key for SSID {ssid}; {right}", USAGE)
+    return key
+
+
+def parse_address(text: str) -> Address:
+    """Parse an address; a host without a port is taken, too, since C{--stamp} has a default."""
+    try:
+        return parse(text)
+    except ValueError:
+        scheme, _, rest = text.partition(":")
+        if scheme not in ("udp", "udp6") or not rest:
+            scheme, rest = "udp", text
+        found = parse_bare_host(rest, scheme, STAMP_PORT)
+        if found is None:
+            raise
+        return evolve(found, text=text)
 
 
 def _dscp(text: str) -> int:

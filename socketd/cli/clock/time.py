@@ -27,7 +27,7 @@ from socketd.cli.clock.time_reply import (
     read_daytime,
     read_reply,
 )
-from socketd.cli.common.address import MAX_PORT, Address, parse
+from socketd.cli.common.address import MAX_PORT, Address, parse, parse_bare_host
 from socketd.cli.common.arguments import (
     ADDRESS_HELP,
     add_timeout,
@@ -138,29 +138,17 @@ def parse_address(text: str) -> Address:
         try:
             return parse(text)
         except ValueError as error:
-            hint = f"; an NTP server is ntp:{text}" if _is_host(text) else ""
+            is_host = parse_bare_host(text, "udp", NTP_PORT) is not None
+            hint = f"; an NTP server is ntp:{text}" if is_host else ""
             raise ValueError(f"{error}{hint}") from None
     rest = text.removeprefix(NTP_PREFIX)
     try:
-        found = parse(f"udp:{_bracketed(rest)}:{NTP_PORT}" if _is_host(rest) else f"udp:{rest}")
+        found = parse_bare_host(rest, "udp", NTP_PORT) or parse(f"udp:{rest}")
     except ValueError:
         # Its own message speaks of the address over UDP, which was not typed.
         right = "ntp:HOST or ntp:HOST:PORT, with a port from 1 to 65535, would be right"
         raise ValueError(f"{text!r} is no NTP server; {right}") from None
     return Address(text, found.scheme, found.host, found.port)
-
-
-def _is_host(text: str) -> bool:
-    """Tell whether a text is a host without a port."""
-    try:
-        parse(f"udp:{_bracketed(text)}:{NTP_PORT}")
-    except ValueError:
-        return False
-    return True
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if host.count(":") > 1 and host[:1] != "[" else host
 
 
 def _run_ntp(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from socketd.common.host_names import bracketed
 
@@ -82,6 +82,15 @@ def parse(text: str) -> Address:
     if not text.startswith("[") and _ENDPOINT.fullmatch(text):
         return _endpoint(text)
     return _host_address(text, "tcp", text)
+
+
+def parse_bare_host(text: str, scheme: str, port: int) -> Address | None:
+    """Parse a host that is typed without its port; C{None} if the text is none."""
+    host = f"[{text}]" if text.count(":") > 1 and text[:1] != "[" else text
+    try:
+        return evolve(parse(f"{scheme}:{host}:{port}"), text=text)
+    except ValueError:
+        return None
 
 
 def _parse_scheme(text: str, scheme: str, rest: str) -> Address:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
+import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -16,9 +18,13 @@ from zope.interface import implementer
 
 from socketd.cli.transport.error_text import no_answer
 from socketd.cli.transport.interface import IClientTransport, Receiver
+from socketd.net.datagram.cmsg import SO_TIMESTAMPNS
 
 #: Maximum bytes of a datagram, by the UDP length field.
 MAX_DATAGRAM = 65535
+
+# The control message of SO_TIMESTAMPNS.
+_TIMESPEC = struct.Struct("@ll")
 
 
 @implementer(IClientTransport, IReadDescriptor)
@@ -28,9 +34,14 @@ class DatagramTransport:
 
     Twisted's ports would connect without the interface of a link-local address. Datagrams have no
     backpressure, they are sent or dropped at once; and no EOF.
+
+    @ivar arrived_at: when the kernel got the current datagram (nanoseconds since 1970); C{None}
+        if it was not asked by L{stamp_arrivals}, or does not tell.
     """
 
     is_datagram = True
+    arrived_at: int | None = None
+    _control_size = 0
 
     def __init__(self, reactor: Any, connected: socket.socket, receiver: Receiver) -> None:
         connected.setblocking(False)
@@ -50,13 +61,25 @@ class DatagramTransport:
 
     def doRead(self) -> None:
         try:
-            data = self._socket.recv(MAX_DATAGRAM)
+            data = self._receive()
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(error)
         else:
             self._receiver.dataReceived(data)
+
+    def _receive(self) -> bytes:
+        if not self._control_size:
+            return self._socket.recv(MAX_DATAGRAM)
+        data, messages, _, _ = self._socket.recvmsg(MAX_DATAGRAM, self._control_size)
+        self.arrived_at = None
+        for level, kind, value in messages:
+            is_time = (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS)
+            if is_time and len(value) == _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack(value)
+                self.arrived_at = seconds * 10**9 + nanoseconds
+        return data
 
     def connectionLost(self, reason: Failure) -> None:
         # The epoll reactor takes the error of a refused datagram for the end of the socket, and
@@ -81,6 +104,12 @@ class DatagramTransport:
         elif self._socket.family == socket.AF_INET6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, tos)
+
+    def stamp_arrivals(self) -> None:
+        """Have L{arrived_at} told, where the system does (SO_TIMESTAMPNS, socket(7))."""
+        if sys.platform == "linux":
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            self._control_size = socket.CMSG_SPACE(_TIMESPEC.size)
 
     def write(self, data: bytes) -> None:
         if self._is_lost:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import struct
 from math import ceil, log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from socketd.common.system_clock import ClockState
 from socketd.protocols.clock import ntp_time
@@ -99,10 +99,28 @@ def write_request(sequence: int, timestamp: int, error: int, ssid: int) -> bytes
     return head.ljust(OPEN_LENGTH, b"\0")
 
 
+def write_authenticated_request(
+    sequence: int, timestamp: int, error: int, ssid: int, key: bytes
+) -> bytes:
+    """Encode a sender's packet of L{AUTHENTICATED_LENGTH}."""
+    said = timestamp.to_bytes(8, "big"), error.to_bytes(2, "big"), ssid
+    covered = _AUTHENTICATED.pack(sequence, *said).ljust(AUTHENTICATED_LENGTH - HMAC_LENGTH, b"\0")
+    return covered + digest(key, covered)
+
+
 def parse_answer(packet: bytes) -> Answer:
     """Read an answer of L{LIGHT_ANSWER_LENGTH} or more, without authentication."""
     cut = packet[:OPEN_LENGTH].ljust(OPEN_LENGTH, b"\0")
-    number, sent, error, ssid, received, asked, at, asked_error, ttl = _OPEN_ANSWER.unpack(cut)
+    return _answer(_OPEN_ANSWER.unpack(cut))
+
+
+def parse_authenticated_answer(packet: bytes) -> Answer:
+    """Read an answer whose HMAC L{is_authentic} has checked."""
+    return _answer(_AUTHENTICATED_ANSWER.unpack_from(packet))
+
+
+def _answer(fields: tuple[Any, ...]) -> Answer:
+    number, sent, error, ssid, received, asked, at, asked_error, ttl = fields
     return Answer(number, sent, error, ssid, received, Request(asked, at, asked_error, ssid), ttl)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -102,6 +104,22 @@ class DatagramTransportTests(DatagramTestCase):
             self.assertEqual(self.peer.recv(9), data)
         transport.doRead()
         self.assertEqual((self.receiver.received, self.receiver.reasons), ([b"one", b""], []))
+
+    def test_arrivals(self) -> None:
+        """The kernel tells when each datagram came, where it is asked to."""
+        transport = self.connect(self.receiver)
+        self.peer.send(b"before")
+        transport.doRead()
+        self.assertIsNone(transport.arrived_at)
+        transport.stamp_arrivals()
+        begin = time.time_ns()
+        self.peer.send(b"now")
+        transport.doRead()
+        self.assertEqual(self.receiver.received, [b"before", b"now"])
+        if sys.platform == "linux":
+            self.assertTrue(begin <= transport.arrived_at <= time.time_ns())
+        transport.doRead()
+        self.assertEqual(self.receiver.reasons, [])
 
     def test_refused(self) -> None:
         """A refusal is reported once and closes the socket; later calls are no-ops."""

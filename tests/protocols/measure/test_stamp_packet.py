@@ -17,9 +17,11 @@ from socketd.protocols.measure.stamp_packet import (
     is_authentic,
     parse_answer,
     parse_authenticated,
+    parse_authenticated_answer,
     parse_open,
     timestamps,
     write_authenticated,
+    write_authenticated_request,
     write_open,
 )
 from tests.protocols.measure import stamp_wire as wire
@@ -84,6 +86,14 @@ class FormatTests(SynchronousTestCase):
             forged = bytearray(packet)
             forged[at] ^= 1
             self.assertFalse(is_authentic(bytes(forged), KEY), at)
+
+    def test_authenticated_sender(self) -> None:
+        """A sender's packet has its fields and its HMAC; its answer is read again."""
+        packet = write_authenticated_request(7, 8, 9, 10, KEY)
+        self.assertEqual(packet, wire.signed(KEY, sequence=7, timestamp=8, error=9, ssid=10))
+        sender = Request(6, bytes(range(1, 9)), b"\x11\x22", 4)
+        answer = Answer(1, 2, 3, 4, 5, sender, 9)
+        self.assertEqual(parse_authenticated_answer(write_authenticated(answer, KEY)), answer)
 
     def test_light(self) -> None:
         """What TWAMP Light leaves out is zero."""

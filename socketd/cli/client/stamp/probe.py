@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -15,29 +16,50 @@ from socketd.cli.client.stamp.results import Sample, StampResults
 from socketd.cli.transport.interface import Receiver
 from socketd.common.system_clock import ClockState
 from socketd.protocols.measure.stamp_packet import (
+    AUTHENTICATED_LENGTH,
+    HMAC_LENGTH,
     LIGHT_ANSWER_LENGTH,
     OPEN_LENGTH,
     PTP,
     Answer,
+    digest,
     error_estimate,
     error_of,
     instant_of,
+    is_authentic,
     parse_answer,
+    parse_authenticated_answer,
     timestamps,
+    write_authenticated_request,
     write_request,
 )
 
 #: The TTL of packets, so that what is left of it tells the way (RFC 5357, section 4.1.2).
 TTL = 255
 
-# The header of an Extra Padding TLV, with the flag U (RFC 8972, section 4.1), and of a Direct
-# Measurement TLV, with U and without (section 4.5): the number of packets, and two counters of the
-# reflector.
-_PADDING = struct.Struct("!BBH")
+#: An answer is read no later than so long after the kernel got it (ns); else the clock was set.
+MAX_DELIVERY = 10**9
+
+# The header of an Extra Padding TLV, and of an HMAC TLV, with the flag U (RFC 8972, sections 4.1
+# and 4.8), and a Direct Measurement TLV, with U and without (section 4.5): the number of packets,
+# and two counters of the reflector.
+_HEAD = struct.Struct("!HH")
+_ASK_PADDING, _ASK_HMAC = 0x8001, 0x8008
 _COUNTS = struct.Struct("!HHIII")
 _ASK_COUNTS, _COUNTS_ANSWER, _COUNTS_LENGTH = 0x8005, 0x0005, 12
+_HMAC_TLV_LENGTH = _HEAD.size + HMAC_LENGTH
 
 _SECOND = 10**9
+
+
+def sizes(is_authenticated: bool) -> tuple[int, int, int]:
+    """
+    Give the sizes of packets (bytes): without TLVs, with a Direct Measurement TLV, which tells
+    whether the reflector counts, and the least with Extra Padding, too.
+    """
+    base = AUTHENTICATED_LENGTH if is_authenticated else OPEN_LENGTH
+    counted = base + _COUNTS.size + (_HMAC_TLV_LENGTH if is_authenticated else 0)
+    return base, counted, counted + _HEAD.size
 
 
 @frozen
@@ -45,9 +67,10 @@ class StampPlan:
     """
     The parameters of a measurement; times are in seconds.
 
-    @ivar size: bytes of a packet: 44 without TLVs, 60 with a Direct Measurement TLV, which tells
-        whether the reflector counts, and from 64 on with Extra Padding, too.
+    @ivar size: bytes of a packet, as L{sizes} has them.
     @ivar dscp: that of the packets; the reflector's have it, too.
+    @ivar ssid: the number of the session; 0: none.
+    @ivar key: that of the session; C{None}: packets are not authenticated.
     """
 
     count: int
@@ -55,14 +78,49 @@ class StampPlan:
     timeout: float
     size: int = OPEN_LENGTH
     dscp: int = 0
+    ssid: int = 0
+    key: bytes | None = None
 
-    def tlvs(self, number: int) -> bytes:
-        """Make what follows the base packet of a sequence number."""
-        if self.size == OPEN_LENGTH:
+    def packet(self, number: int, timestamp: int, error: int) -> bytes:
+        """Make the packet of a sequence number."""
+        said = number, timestamp, error, self.ssid
+        if self.key is None:
+            base = write_request(*said)
+        else:
+            base = write_authenticated_request(*said, self.key)
+        return base + self._tlvs(number)
+
+    def _tlvs(self, number: int) -> bytes:
+        base, counted, _ = sizes(self.key is not None)
+        if self.size == base:
             return b""
-        counts = _COUNTS.pack(_ASK_COUNTS, _COUNTS_LENGTH, number + 1, 0, 0)
-        length = self.size - OPEN_LENGTH - _COUNTS.size - _PADDING.size
-        return counts + (_PADDING.pack(0x80, 1, length) + bytes(length) if length >= 0 else b"")
+        tlvs = _COUNTS.pack(_ASK_COUNTS, _COUNTS_LENGTH, number + 1, 0, 0)
+        padding = self.size - counted - _HEAD.size
+        if padding >= 0:
+            tlvs += _HEAD.pack(_ASK_PADDING, padding) + bytes(padding)
+        if self.key is None:
+            return tlvs
+        return tlvs + _HEAD.pack(_ASK_HMAC, HMAC_LENGTH) + _tlv_digest(self.key, number, tlvs)
+
+    def is_counted(self, answer: bytes, number: int) -> bool:
+        """
+        Tell whether the reflector has counted its answers, which a stateless one does not.
+
+        @param number: that of the answer. With a key its TLVs count only if their HMAC is right.
+        """
+        tlvs = answer[sizes(self.key is not None)[0] :]
+        if self.key is not None:
+            tlvs, code = tlvs[:-_HMAC_TLV_LENGTH], tlvs[-HMAC_LENGTH:]
+            if not hmac.compare_digest(code, _tlv_digest(self.key, number, tlvs)):
+                return False
+        if len(tlvs) < _COUNTS.size:
+            return False
+        head, length, _, _, answers = _COUNTS.unpack_from(tlvs)
+        return bool(head == _COUNTS_ANSWER and length == _COUNTS_LENGTH and answers)
+
+
+def _tlv_digest(key: bytes, number: int, tlvs: bytes) -> bytes:
+    return digest(key, number.to_bytes(4, "big") + tlvs)
 
 
 @frozen
@@ -110,6 +168,7 @@ class StampProbe(Receiver):
     def connectionMade(self) -> None:
         self._started_at = self._clock.seconds()
         self.transport.mark(TTL, self._plan.dscp << 2)
+        self.transport.stamp_arrivals()
         self._send()
 
     def _send(self) -> None:
@@ -118,8 +177,7 @@ class StampProbe(Receiver):
         timestamp, _ = timestamps(now, now, False)
         self._sent.append(SentPacket(now, self._clock.seconds(), timestamp))
         self.results.sent += 1
-        packet = write_request(number, timestamp, self._error, 0)
-        self.transport.write(packet + self._plan.tlvs(number))
+        self.transport.write(self._plan.packet(number, timestamp, self._error))
         self._progress(self.results.sent, len(self.results.samples))
         self._wait()
 
@@ -133,21 +191,49 @@ class StampProbe(Receiver):
             self._timer = self._clock.callLater(self._plan.timeout, self._end)
 
     def dataReceived(self, data: bytes) -> None:
-        wall, monotonic = self._wall_clock(), self._clock.seconds()
-        answer = parse_answer(data) if len(data) >= LIGHT_ANSWER_LENGTH else None
+        wall, monotonic = self._arrival()
+        answer = self._read(data)
         sent = None if answer is None else self._packet_of(answer)
         if answer is None or sent is None:
             self.results.wrong += 1
             return
         if monotonic - sent.monotonic <= self._plan.timeout:
             sample = self._sample(answer, sent, wall, monotonic)
-            self.results.add(sample, _is_counted(data))
+            self.results.add(sample, self._plan.is_counted(data, answer.sequence))
         if len(self.results.samples) == self._plan.count:
             self._end()
 
+    def _arrival(self) -> tuple[int, float]:
+        """
+        Tell when the current datagram came: the time of day (ns), and the monotonic clock (s).
+
+        The kernel's time is without the wait for this process.
+        """
+        wall, monotonic = self._wall_clock(), self._clock.seconds()
+        arrived = self.transport.arrived_at
+        if arrived is None or not 0 <= wall - arrived <= MAX_DELIVERY:
+            return wall, monotonic
+        return arrived, monotonic - (wall - arrived) / _SECOND
+
+    def _read(self, data: bytes) -> Answer | None:
+        """Read an answer, whose HMAC is checked first; C{None} if it is none."""
+        key = self._plan.key
+        if key is None:
+            return parse_answer(data) if len(data) >= LIGHT_ANSWER_LENGTH else None
+        if len(data) < AUTHENTICATED_LENGTH:
+            return None
+        if not is_authentic(data, key):
+            self.results.bad_hmac += 1
+            return None
+        return parse_authenticated_answer(data)
+
     def _packet_of(self, answer: Answer) -> SentPacket | None:
         """Find the packet that an answer is to; C{None} if it is to none."""
-        asked = answer.request
+        asked, ssid = answer.request, self._plan.ssid
+        # A reflector without RFC 8972 writes none.
+        if ssid and answer.ssid not in (ssid, 0):
+            return None
+        self.results.is_ssid_lost |= bool(ssid and not answer.ssid)
         sent = self._sent[asked.sequence] if asked.sequence < len(self._sent) else None
         if sent is None or sent.timestamp.to_bytes(8, "big") != asked.timestamp:
             return None
@@ -183,11 +269,3 @@ class StampProbe(Receiver):
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
-
-
-def _is_counted(data: bytes) -> bool:
-    """Tell whether the reflector has counted its answers, which a stateless one does not."""
-    if len(data) < OPEN_LENGTH + _COUNTS.size:
-        return False
-    head, length, _, _, answers = _COUNTS.unpack_from(data, OPEN_LENGTH)
-    return bool(head == _COUNTS_ANSWER and length == _COUNTS_LENGTH and answers)

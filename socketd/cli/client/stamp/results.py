@@ -62,8 +62,10 @@ class StampResults:
     @ivar doubled_forward: packets that the reflector had twice: their answers differ.
     @ivar doubled_backward: answers that came twice.
     @ivar reordered: first answers that came behind one to a later packet.
-    @ivar wrong: datagrams that answer no packet.
+    @ivar wrong: datagrams that answer no packet, and those of C{bad_hmac}.
+    @ivar bad_hmac: datagrams that do not have the HMAC of the key.
     @ivar is_counted: whether the reflector is known to count its answers.
+    @ivar is_ssid_lost: whether an answer has no SSID although its packet has one.
     """
 
     sent: int = 0
@@ -72,7 +74,9 @@ class StampResults:
     doubled_backward: int = 0
     reordered: int = 0
     wrong: int = 0
+    bad_hmac: int = 0
     is_counted: bool = False
+    is_ssid_lost: bool = False
     _highest: int = -1
     _seen: set[tuple[int, int]] = field(factory=set)
     _asked: set[int] = field(factory=set)
@@ -142,7 +146,8 @@ def render(results: StampResults) -> str:
     lost, doubled = results.loss, results.doubled_forward + results.doubled_backward
     text = f"{results.sent} sent, {len(results.samples)} received, {doubled} doubled,"
     text += f" {results.reordered} reordered"
-    text += f", {results.wrong} wrong\n" if results.wrong else "\n"
+    text += f", {results.wrong} wrong" if results.wrong else ""
+    text += f" ({results.bad_hmac} by the HMAC)\n" if results.bad_hmac else "\n"
     text += f"lost: {lost.forward} forward, {lost.backward} backward, {lost.unknown} unknown\n"
     if not results.samples:
         return text
@@ -156,6 +161,8 @@ def render(results: StampResults) -> str:
         text += "forward and backward are not exact: a clock is not synchronised\n"
     else:
         text += f"forward and backward are exact to {results.error * 1000:.3f} ms\n"
+    if results.is_ssid_lost:
+        text += "the reflector does not return the SSID: it has no RFC 8972\n"
     return text + histogram([one.round_trip for one in results.samples])
 
 
@@ -169,6 +176,8 @@ def render_json(results: StampResults) -> str:
         "duplicates": {"forward": results.doubled_forward, "backward": results.doubled_backward},
         "reordered": results.reordered,
         "wrong": results.wrong,
+        "bad_hmac": results.bad_hmac,
+        "ssid_lost": results.is_ssid_lost,
         "hops": results.hops,
         "error_ms": None if error is None else round(error * 1000, 3),
         **{f"{way}_ms": figures for way, figures in results.ways().items()},

@@ -9,9 +9,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.stamp.probe import StampPlan, StampProbe
+from socketd.cli.client.stamp.probe import StampPlan, StampProbe, sizes
 from socketd.cli.client.stamp.results import Loss
 from socketd.common.system_clock import ClockState
+from socketd.protocols.measure.keys import Keys
 from tests.protocols.measure import stamp_wire as wire
 from tests.protocols.measure.stamp_fakes import Reflector
 from tests.support.client_fakes import MemoryTransport
@@ -22,6 +23,8 @@ AHEAD = 5_000_000
 
 EPOCH = 2_208_988_800
 
+KEY = b"correct-horse"
+
 GOOD = ClockState(synchronised=True, max_error=0.001, precision=-30)
 
 
@@ -31,8 +34,8 @@ def ntp(when: int) -> int:
     return (seconds + EPOCH) << 32 | (rest << 32) // 10**9
 
 
-class ProbeTests(SynchronousTestCase):
-    """Packets to a peer in memory."""
+class ProbeCase(SynchronousTestCase):
+    """A sender whose peer is in memory."""
 
     def begin(self, count: int, state: ClockState = GOOD, **plan: Any) -> StampProbe:
         """Begin with so many packets, 0.1 s apart, each lost after 1 s."""
@@ -58,10 +61,14 @@ class ProbeTests(SynchronousTestCase):
         }  # fmt: skip
         return wire.write(wire.REFLECTOR, wire.OPEN, **(usual | said))
 
+
+class ProbeTests(ProbeCase):
+    """Packets without authentication."""
+
     def test_packets(self) -> None:
         """They are numbered from 0, have the time, TTL 255 and the DSCP, and come in time."""
         self.begin(3, dscp=46)
-        self.assertEqual(self.transport.calls, [f"mark 255 {46 << 2}"])
+        self.assertEqual(self.transport.calls, [f"mark 255 {46 << 2}", "stamp arrivals"])
         self.clock.pump([0.05] * 4)
         found = [wire.read(wire.SENDER, packet) for packet in self.transport.sent]
         self.assertEqual([one["sequence"] for one in found], [0, 1, 2])
@@ -89,6 +96,17 @@ class ProbeTests(SynchronousTestCase):
         self.assertAlmostEqual(sample.error or 0.0, 0.001, 4)
         self.assertEqual(sample.ttl, 250)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_kernel_time(self) -> None:
+        """An answer came when the kernel says so, not when this process was told."""
+        for late, expected in ((0, 0.003), (2_000_000, 0.001), (-5, 0.003), (2 * 10**9, 0.003)):
+            probe = self.begin(1)
+            self.clock.advance(0.004)
+            self.transport.arrived_at = self.wall() - late
+            probe.dataReceived(self.answer(0))
+            (sample,) = probe.results.samples
+            self.assertAlmostEqual(sample.round_trip, expected, 6)
+            self.assertAlmostEqual(sample.backward, (expected - 0.003) - AHEAD / 10**9, 6)
 
     def test_ptp(self) -> None:
         """The reflector's timestamps may be PTPv2."""
@@ -126,6 +144,19 @@ class ProbeTests(SynchronousTestCase):
         probe.dataReceived(good[:41])
         self.assertEqual(len(probe.results.samples), 1)
 
+    def test_ssid(self) -> None:
+        """The number of the session is in each packet; a reflector may not know it."""
+        probe = self.begin(3, ssid=7)
+        self.clock.pump([0.1] * 2)
+        asked = [wire.read(wire.SENDER, packet)["ssid"] for packet in self.transport.sent]
+        self.assertEqual(asked, [7, 7, 7])
+        probe.dataReceived(self.answer(0, ssid=7))
+        self.assertFalse(probe.results.is_ssid_lost)
+        probe.dataReceived(self.answer(1, ssid=8))
+        probe.dataReceived(self.answer(2))
+        found = len(probe.results.samples), probe.results.wrong, probe.results.is_ssid_lost
+        self.assertEqual(found, (2, 1, True))
+
     def test_refused(self) -> None:
         """The end of the socket ends the measurement."""
         probe = self.begin(2)
@@ -147,3 +178,55 @@ class ProbeTests(SynchronousTestCase):
             for number in (0, 3, 4):
                 probe.dataReceived(answers[number] or b"")
             self.assertEqual(probe.results.loss, expected)
+
+
+class AuthenticatedTests(ProbeCase):
+    """Packets with authentication."""
+
+    def ask(self, reflector: Reflector, size: int = 148, **plan: Any) -> list[bytes]:
+        """Send three packets with SSID 7, and return the answers of a reflector."""
+        self.begin(3, key=KEY, ssid=7, size=size, **plan)
+        self.clock.pump([0.1] * 2)
+        return [reflector.ask(packet) or b"" for packet in self.transport.sent]
+
+    def test_packets(self) -> None:
+        """The HMAC is right, and that of the TLVs, which are as long as is asked for."""
+        for size in sizes(True):
+            self.ask(Reflector(), size)
+            for number, packet in enumerate(self.transport.sent):
+                self.assertEqual(len(packet), size)
+                said = wire.read(wire.AUTHENTICATED_SENDER, packet)
+                self.assertEqual((said["sequence"], said["ssid"]), (number, 7))
+                self.assertEqual(packet[96:112], wire.mac(KEY, packet[:96]))
+                tlvs, code = packet[112:-20], packet[-20:]
+                expected = wire.hmac_tlv(KEY, number, tlvs) if size > 112 else packet[-20:]
+                self.assertEqual(code, expected)
+
+    def test_answers(self) -> None:
+        """A reflector with the key answers, and each direction of loss is known."""
+        for size in sizes(True):
+            answers = self.ask(Reflector(keys=Keys("keys", {7: KEY})), size)
+            self.probe.dataReceived(answers[0])
+            self.probe.dataReceived(answers[2])
+            results = self.probe.results
+            self.assertEqual((len(results.samples), results.wrong), (2, 0))
+            self.assertEqual(results.is_counted, size > 112)
+
+    def test_wrong(self) -> None:
+        """What does not have the HMAC is counted, and changes nothing else."""
+        answers = self.ask(Reflector(keys=Keys("keys", {7: KEY})))
+        forged = bytearray(answers[0])
+        forged[50] ^= 1
+        for data in (bytes(forged), wire.signed(b"other", ssid=7), answers[0][:111]):
+            self.probe.dataReceived(data)
+        results = self.probe.results
+        self.assertEqual((results.bad_hmac, results.wrong, results.samples), (2, 3, []))
+        self.probe.dataReceived(answers[0])
+        self.assertEqual(len(results.samples), 1)
+
+    def test_forged_tlvs(self) -> None:
+        """Counters whose HMAC is wrong tell nothing; the answer itself is authentic."""
+        answers = self.ask(Reflector(keys=Keys("keys", {7: KEY})))
+        self.probe.dataReceived(answers[0][:-1] + bytes([answers[0][-1] ^ 1]))
+        results = self.probe.results
+        self.assertEqual((len(results.samples), results.is_counted), (1, False))

@@ -110,12 +110,16 @@ class FigureTests(SynchronousTestCase):
         spread.wrong = 3
         self.assertIn("#", render(spread))
         self.assertIn(", 3 wrong\n", render(spread))
+        spread.bad_hmac, spread.is_ssid_lost = 2, True
+        self.assertIn(", 3 wrong (2 by the HMAC)\n", render(spread))
+        self.assertIn("the reflector does not return the SSID: it has no", render(spread))
 
     def test_json(self) -> None:
         """JSON has all of it."""
         found = json.loads(render_json(results(3, (0, 0), (2, 1))))
         self.assertEqual(found["lost"], {"forward": 1, "backward": 0, "unknown": 0})
         self.assertEqual((found["hops"], found["error_ms"]), (5, 0.5))
+        self.assertEqual((found["wrong"], found["bad_hmac"], found["ssid_lost"]), (0, 0, False))
         self.assertEqual(found["forward_ms"]["avg"], 1.0)
         self.assertEqual(found["round_trip_ms"]["jitter"], 0.0)
         self.assertEqual(found["times_ms"], [3.0, 3.0])
