@@ -186,9 +186,18 @@ def _runtime(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
 def hints_of(settings: Settings) -> Iterator[Diagnostic]:
     """
     List valid settings that may be unintended: UDP listeners that answer only long
-    datagrams.
+    datagrams, and what protocols know.
     """
     for service in settings.services:
+        users = [
+            listener
+            for other in settings.services
+            for option in other.declared.references
+            if getattr(other.options, option) == service.name
+            for listener in other.listeners
+        ]
+        for option, message in service.declared.hints(service.options, service.listeners, users):
+            yield service.complaint(option, message)
         shortest = service.declared.shortest_reply(service.options)
         speaks_udp = any(listener.kind in ("udp", "udp6") for listener in service.listeners)
         if speaks_udp and shortest > service.declared.reply_floor(service.options):

@@ -155,6 +155,8 @@ class ProtocolSpec:
     @ivar further_ports: maps the options to the UDP ports that C{context.open_port} may open.
     @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
         of an option's name and the error; an empty name stands for the section.
+    @ivar hints: maps the options, the listeners, and the listeners of the services that refer to
+        it, to what is valid and may not be meant: pairs of an option that is given, and a message.
     @ivar references: its options that name another service, and the protocol of that.
     @ivar fixed: common options that it gives their only value, as written in a file.
     @ivar defaults: common options that have another default for it, as written in a file.
@@ -174,6 +176,9 @@ class ProtocolSpec:
     refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
         lambda options, listeners: ()
     )
+    hints: Callable[
+        [Any, Sequence[Listener], Sequence[Listener]], Iterable[tuple[str, str]]
+    ] = lambda options, listeners, users: ()
     references: Mapping[str, str] = field(factory=dict)
     fixed: Mapping[str, str] = field(factory=dict)
     defaults: Mapping[str, str] = field(factory=dict)

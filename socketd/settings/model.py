@@ -351,6 +351,10 @@ class IProtocolSpec(Protocol):
         """Maps the options and the listeners to what is wrong with them together."""
 
     @property
+    def hints(self) -> Any:
+        """Maps options, listeners and those of its users to what may be unintended."""
+
+    @property
     def references(self) -> Mapping[str, str]:
         """Its options that name another service, and the protocol of that."""
 

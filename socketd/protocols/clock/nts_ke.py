@@ -33,9 +33,12 @@ from socketd.protocols.clock.nts_records import (
     session_keys,
 )
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import INHERITED, Listener
 from socketd.settings.options import option
 from socketd.settings.value_types import NUMBER, ValueType, parse_path, within
+
+#: Where clients ask that are not told a port (section 4.1.8).
+NTP_PORT = 123
 
 #: The time for a request (seconds): it is sent with the end of the handshake, so that is a round
 #: trip and two retransmissions.
@@ -172,10 +175,42 @@ def refusals(
             yield "listen", ValueError(f"has {listener}, which is not TLS; write tls:4460")
 
 
+def hints(
+    options: NtsKeOptions, listeners: Sequence[Listener], users: Sequence[Listener]
+) -> Iterator[tuple[str, str]]:
+    """
+    List the listeners whose clients are sent to where no service takes their cookies.
+
+    @param users: the listeners of the services that take them.
+    """
+    unknown = any(one.kind == INHERITED or not one.port for one in (*listeners, *users))
+    if options.ntp_server or unknown:
+        return
+    port = options.ntp_port or NTP_PORT
+    for listener in listeners:
+        near = [one for one in users if _is_beside(one, listener)]
+        if listener.proxied or any(one.port == port for one in near):
+            continue
+        message = f"sends the clients of {listener} to UDP port {port} of the address that they"
+        message += " have asked, where no service takes their cookies"
+        if near:
+            message += f"; write ntp_port = {near[0].port}"
+        else:
+            message += "; have an ntp service with nts listen there, or write ntp_server"
+        yield "ntp_port" if options.ntp_port else "listen", message
+
+
+def _is_beside(ntp: Listener, listener: Listener) -> bool:
+    """Say whether a listener is found at the address of another one."""
+    is_near = ntp.interface == listener.interface or not ntp.interface or not listener.interface
+    return is_near and ntp.kind == ("udp6" if listener.kind == "tls6" else "udp")
+
+
 declaration = ProtocolSpec(
     options=NtsKeOptions,
     stream=NtsKe,
     refusals=refusals,
+    hints=hints,
     fixed={"tls_minimum": "1.3", "tls_alpn": ALPN},
     defaults={"handshake_timeout": "2s", "max_connections": str(MAX_CONNECTIONS)},
 )

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
+from tests.support.certificates import issued
 from tests.support.command_line import run_main
 
 
@@ -122,6 +123,32 @@ class HintTests(CheckCase):
         _, hints = self.hints("[reply]", f"reply = {'x' * 513}", "listen = udp:9001")
         message = HINT.format(513)
         self.assertEqual(hints, [f"hint: FILE:3: [reply] listen: {message}"])
+
+    def nts_hints(self, *lines: str, listen: str = "tls:4460", nts: str = "nts-ke") -> list[str]:
+        """Check C{nts-ke} with these lines, and an C{ntp} service at port 4123 that uses it."""
+        pem = issued("localhost").write(str(Path(self.mktemp()).absolute()))
+        ke = ["[nts-ke]", f"tls_certificate = {pem}", *lines, f"listen = {listen}"]
+        ntp = ["[ntp]", "listen = udp:4123"] + ([f"nts = {nts}"] if nts else [])
+        return self.hints(*ke, *ntp)[1]
+
+    def test_nts(self) -> None:
+        """Clients of NTS are sent to where their cookies are taken, or a hint says what to do."""
+        begin = "hint: FILE:{}: [nts-ke] {}: sends the clients of {} to UDP port {} of the address"
+        begin += " that they have asked, where no service takes their cookies; {}"
+        port, there = "write ntp_port = 4123", "have an ntp service with nts listen there, or"
+        there += " write ntp_server"
+        tls, both = "tls *:4460", "tls:4460, tls6:4460"
+        for lines, more, expected in (
+            ([], {}, [begin.format(3, "listen", tls, 123, port)]),
+            (["ntp_port = 5123"], {}, [begin.format(3, "ntp_port", tls, 5123, port)]),
+            ([], {"nts": ""}, [begin.format(3, "listen", tls, 123, there)]),
+            (["ntp_port = 4123"], {}, []),
+            (["ntp_server = ntp.example.org"], {}, []),
+            (["ntp_port = 4123"], {"listen": both},
+             [begin.format(3, "ntp_port", "tls6 *:4460", 4123, there)]),
+            (["ntp_port = 4123"], {"listen": "tls:4460:interface=127.0.0.1"}, []),
+        ):  # fmt: skip
+            self.assertEqual(self.nts_hints(*lines, **more), expected)
 
     def test_none(self) -> None:
         """There is no hint where short datagrams are answered, or the sender is known."""
