@@ -135,11 +135,7 @@ class Bench:
         """One load, with more options than the work has, and what it counted."""
         seconds = LOAD_SECONDS.get(work.kind, self.effort.seconds)
         timing = ["--seconds", str(seconds), "--warm-up", str(self.effort.warm_up)]
-        arguments = [*work.load, "--port", str(running.port), *timing, *more]
-        if work.load[0] == "ask":
-            arguments += ["--size", str(reply_size(work, running.port))]
-        if work.name == "nts":
-            arguments += ["--datagram", nts.request(running.port).hex()]
+        arguments = [*load_options(work, running.port), *timing, *more]
         report = load.run(arguments, self._cores(work).load, on_mark)
         if report.errors:
             raise LoadFailed(f"{report.errors} errors, the first: {report.first_error}")
@@ -244,6 +240,20 @@ def _workers_sample(running: Running) -> Sample:
         raise RunFailed("there is no worker")
     held = sum(map(proc.proportional_bytes, workers)) / len(workers) / MIB
     return Sample(held, note=f"{len(workers)} workers")
+
+
+def load_options(work: Work, port: int) -> list[str]:
+    """
+    What the load is told about a work, and what has to be asked of the server first.
+
+    @raise LoadFailed: if it does not answer that.
+    """
+    options = [*work.load, "--port", str(port)]
+    if work.load[0] == "ask":
+        options += ["--size", str(reply_size(work, port))]
+    if work.name == "nts":
+        options += ["--datagram", nts.request(port).hex()]
+    return options
 
 
 def reply_size(work: Work, port: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import load
 from bench.cores import Cores
+from bench.measure import load_options
 from bench.process import Running, serving
 from bench.report import table
 from bench.servers import Server
@@ -66,7 +67,7 @@ def profile(work: Work, server: Server, cores: Cores, reactor: str = "") -> str:
         raise NoStrace(NO_STRACE)
     timing = ["--seconds", str(SECONDS), "--warm-up", "0"]
     with serving(server, cores.server, work.probe, reactor) as running:
-        arguments = [*work.load, "--port", str(running.port), *timing]
+        arguments = [*load_options(work, running.port), *timing]
         with _strace(running) as summary:
             report = load.run(arguments, cores.load, lambda mark: None)
         calls = parse_summary(summary.read_text())

@@ -7,10 +7,10 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import measure, nts, shares
+from bench import measure, shares
 from bench.cores import choose
 from bench.load import LoadReport, run
-from bench.measure import Bench
+from bench.measure import Bench, load_options
 from bench.process import serving
 from bench.results import Sample
 from bench.servers import BY_NAME, rule_lines
@@ -26,9 +26,7 @@ WORK = {work.name: work for work in WORKS}
 def ask(case: SynchronousTestCase, work: Work, name: str) -> LoadReport:
     """Run a work's load against one of its servers."""
     with serving(BY_NAME[name], choose().server, work.probe) as running:
-        arguments = [*work.load, "--port", str(running.port), *SHORT]
-        if work.name == "nts":
-            arguments += ["--datagram", nts.request(running.port).hex()]
+        arguments = [*load_options(work, running.port), *SHORT]
         report = run(arguments, choose().load, lambda mark: None)
     case.assertEqual((report.errors, report.first_error), (0, ""), name)
     case.assertGreater(report.messages, 0, name)
