@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import stat
@@ -129,6 +130,7 @@ class MakeServiceTests(Case):
 
     def test_plugin(self) -> None:
         """twistd finds it."""
+        self.addCleanup(gc.enable)
         verifyObject(IServiceMaker, maker)
         self.assertIdentical(maker.options, Options)
         self.assertIdentical(maker.makeService, makeService)
@@ -206,8 +208,17 @@ class MakeServiceTests(Case):
         self.assertEqual(self.errors.getvalue(), "[a] cannot listen at tcp *:1: x\n[b] cannot\n")
 
 
-class ClockTests(SynchronousTestCase):
-    """Tests for the clock of the reactor that twistd runs, in a process of its own."""
+class ProcessTests(SynchronousTestCase):
+    """Tests for what twistd's process has for itself, in one of its own."""
+
+    def run_script(self, script: str) -> str:
+        """Run a script, whose argument is a configuration, and return what it prints."""
+        file = self.mktemp()
+        Path(file).write_text(GOOD)
+        command = [sys.executable, "-c", script, file]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual(ended.stderr, "")
+        return ended.stdout
 
     def test_monotonic(self) -> None:
         """Its timers, and those of the daemon, do not follow steps of the wall clock."""
@@ -221,8 +232,17 @@ class ClockTests(SynchronousTestCase):
             "time.time = lambda: 0.0\n"
             "print(reactor.seconds is daemon.reactor.seconds is time.monotonic)\n"
         )
-        file = self.mktemp()
-        Path(file).write_text(GOOD)
-        command = [sys.executable, "-c", script, file]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        self.assertEqual((ended.stdout, ended.stderr), ("True\n", ""))
+        self.assertEqual(self.run_script(script), "True\n")
+
+    def test_collections(self) -> None:
+        """Garbage is collected but while modules are imported."""
+        script = (
+            "import gc, sys\n"
+            "from twisted.plugins.socketd_plugin import socketd\n"
+            "options = socketd.options()\n"
+            "print(gc.isenabled())\n"
+            "options.parseOptions(['--config', sys.argv[1]])\n"
+            "socketd.makeService(options)\n"
+            "print(gc.isenabled())\n"
+        )
+        self.assertEqual(self.run_script(script), "False\nTrue\n")
