@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 from unittest import mock
 
-from attrs import asdict, evolve
+from attrs import asdict
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
@@ -128,8 +128,7 @@ class AlonePort(BatchedDatagramPort):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         # Other control messages than these are sought, and sent one by one.
-        self._batched = None
-        self.controls._layout = evolve(self.controls._layout, size=-1)
+        self._batched, self.controls.size = None, -1
 
     def _admit(self, names: Any, lengths: Any) -> Any:
         asked = self.controls.destinations(len(names))

@@ -111,8 +111,9 @@ class BatchedDatagramPort(DatagramPort):
         counters.datagram_bytes_received += sum(lengths)
         names: Sequence[bytes] = self._names[count].unpack_from(messages.names)
         controls = self.controls
-        controls.received(count)
-        self._at_once = self._timestamped or not controls.is_regular
+        if controls.size:
+            controls.check(count)
+            self._at_once = self._timestamped or not controls.is_regular
         if self._is_unix:
             names, lengths = self._cut(names, lengths)
         try:
@@ -128,10 +129,10 @@ class BatchedDatagramPort(DatagramPort):
         numbers, sources = self._admit(names, lengths)
         if len(numbers) < len(lengths):
             lengths = [lengths[number] for number in numbers]
-        is_regular, observed = self.controls.is_regular, self._service_state.observed
-        if self._batched is None or observed or self._faulty or not is_regular:
+        observed, is_regular = self._service_state.observed, self.controls.is_regular
+        if self._batched is None or len(numbers) < 2 or observed or self._faulty or not is_regular:
             self.deliver(numbers, lengths, sources)
-        elif numbers:
+        else:
             batch = DatagramBatch(self, numbers, lengths, sources)
             try:
                 self._batched.batch_received(batch)

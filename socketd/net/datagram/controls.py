@@ -45,6 +45,7 @@ class Controls:
     should be, they are sought in each datagram, and no batch is answered.
 
     @ivar pktinfo: that of a wildcard socket; C{None} for others.
+    @ivar size: the bytes of all of them.
     @ivar is_regular: whether what was received has all of them, and no other ones.
     @ivar headers: those of answers; C{marked_headers}: with TTL and TOS.
     """
@@ -61,7 +62,7 @@ class Controls:
         if self._has_ip_header:
             ask_for_ip_header(sock)
         self._layout = Layout.of(self.pktinfo, timestamped, self._has_ip_header)
-        self.is_regular = True
+        self.size, self.is_regular = self._layout.size, True
         self._lay_out(sock.family, self._layout, self.pktinfo)
 
     def _lay_out(self, family: int, laid: Layout, pktinfo: Pktinfo | None) -> None:
@@ -79,11 +80,9 @@ class Controls:
             self._destinations = rows(f"{size}s", at + pktinfo.address.start, CONTROL_SIZE)
             self._interfaces = ints(view, at + pktinfo.index)
 
-    def received(self, count: int) -> None:
+    def check(self, count: int) -> None:
         """See whether so many datagrams have what was asked for."""
-        size = self._layout.size
-        if size:
-            self.is_regular = self._messages.control_lengths(count).count(size) == count
+        self.is_regular = self._messages.control_lengths(count).count(self.size) == count
 
     def destinations(self, count: int) -> Sequence[bytes]:
         """Give the packed addresses that so many datagrams were sent to, on a wildcard socket."""

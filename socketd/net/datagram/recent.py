@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 #: Entries of one generation. With two of them 4096 clients, as many as the rates know, are never
-#: forgotten while they ask; a table takes 4 MB at most, also when sources are forged.
+#: forgotten while they ask; a table takes 5 MB at most, also when sources are forged.
 GENERATION = 4096
 
 

@@ -8,7 +8,7 @@ and private modes 6 and 7, whose replies are longer than their requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,22 +56,31 @@ class NtpDatagrams(DatagramProtocol):
         self._groups = Groups()
 
     def batch_received(self, batch: IDatagramBatch) -> None:
-        times, at, groups = batch.received_at, 0, self._groups
-        began = self._now()
+        times, at = batch.received_at, 0
         while at < len(times):
-            count = min(groups.size, len(times) - at)
-            if batch.lengths[at : at + count].count(LENGTH) < count:
-                batch.deliver(count)
-                written = left = self._now()
+            count = min(self._groups.size, len(times) - at)
+            if count > 1 and batch.lengths[at : at + count].count(LENGTH) == count:
+                self._answer_group(batch, [*zip(batch.read(REQUEST, count), times[at:])])
+            elif self._groups.size == 1:
+                # This machine was slow: see whether it still is.
+                began = self._now()
+                batch.deliver(1)
+                self._groups.has_left(1, 0, self._now() - began)
             else:
-                requests = zip(batch.read(REQUEST, count), times[at : at + count])
-                state = self._clock_state()
-                answers = self._writer.answers(requests, began, groups.each, state)
-                written = self._now()
-                batch.answer(answers)
-                left = self._now()
-                groups.has_left(count, written - began, left - began)
-            at, began = at + count, left
+                batch.deliver(count)
+            at += count
+
+    def _answer_group(
+        self, batch: IDatagramBatch, requests: Sequence[tuple[tuple[bytes, int], Instant]]
+    ) -> None:
+        """Answer the next requests; what takes long is done before the clock is read."""
+        groups, writer, count = self._groups, self._writer, len(requests)
+        writer.prepare(requests[0], self._clock_state())
+        began = self._now()
+        answers = writer.answers(requests, began, groups.each)
+        written = self._now()
+        batch.answer(answers)
+        groups.has_left(count, written - began, self._now() - began)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         received = self.transport.received_at

@@ -59,22 +59,27 @@ class BatchWriter:
         # The times of arrival for which the heads hold: none.
         self._first, self._last = 1, 0
 
+    def prepare(self, request: tuple[tuple[bytes, int], Instant], state: ClockState) -> None:
+        """Write what answers to the next requests have in common, of which this is the first."""
+        (start, _), received = request
+        if state is not self._state:
+            self._begin(state)
+        if start not in self._heads or not self._first <= received <= self._last:
+            self._renew(start, received, received)
+
     def answers(
         self,
         requests: Iterable[tuple[tuple[bytes, int], Instant]],
         sent: Instant,
         each: int,
-        state: ClockState,
     ) -> list[bytes | None]:
         """
-        Answer requests.
+        Answer requests, after L{prepare}.
 
         @param requests: what L{REQUEST} reads of each, and when it came.
         @param sent: the transmit timestamp of the first answer.
         @param each: how much later every other one is (nanoseconds).
         """
-        if state is not self._state:
-            self._begin(state)
         bits, fuzz, kept, heads = self._bits, self._fuzz, self._kept_bits, self._heads
         first, last = self._usual(sent)
         departed, step = wide_timestamp(sent), (each << 32) // _SECOND

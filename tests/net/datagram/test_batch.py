@@ -169,8 +169,15 @@ class BatchTests(BatchCase):
         protocol.batches[0].answer_all(b"")
         protocol.batches[0].echo()
         protocol.batches[0].deliver(1)
-        self.assertEqual(self.answered(self.client(), b"c"), [b"c"])
+        self.assertEqual(self.answered(self.client(), b"c", b"d"), [b"c", b"d"])
         self.assertEqual(protocol.alone, [])
+
+    def test_single(self) -> None:
+        """A single datagram is no batch."""
+        protocol = Sorting()
+        self.serve(protocol)
+        self.assertEqual(self.answered(self.client(), b"a"), [b"a"])
+        self.assertEqual((protocol.alone, protocol.batches), ([b"a"], []))
 
     def test_failing(self) -> None:
         """
@@ -215,9 +222,11 @@ class BatchTests(BatchCase):
         protocol = Sorting(lambda batch: batch.answer_all(b"x" * 65537))
         address = self.listen(protocol, self.path(), DatagramTerms(None, math.inf))
         client = self.bound(self.path())
-        client.sendto(b"a", address)
+        for datagram in (b"a", b"b"):
+            client.sendto(datagram, address)
         self.reactor.turn()
-        self.assertEqual((self.replies(client), protocol.alone), ([(b"a", address)], [b"a"]))
+        self.assertEqual(self.replies(client), [(b"a", address), (b"b", address)])
+        self.assertEqual((len(protocol.batches), protocol.alone), (1, [b"a", b"b"]))
 
 
 class OneByOneTests(BatchCase):
