@@ -1,4 +1,4 @@
-"""A worker: a process that serves the sockets of its master, C{python -m socketd.worker}."""
+"""A worker: a process that serves the sockets of its master."""
 
 from __future__ import annotations
 
@@ -175,8 +175,5 @@ def main() -> None:
     os.close(LINK)
     # As in the master.
     gc.freeze()
+    gc.enable()
     reactor.run(installSignalHandlers=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -43,6 +43,9 @@ FIRST_PAUSE, LAST_PAUSE, GOOD_LIFE = 0.1, 10.0, 60.0
 #: can have given since its last ping.
 ID_GAP = 1_000_000
 
+#: The program of a worker; no collection finds garbage among what is imported.
+PROGRAM = "import gc; gc.disable(); from socketd.worker import main; main()"
+
 #: The descriptor of the link in a worker.
 LINK = 3
 
@@ -102,7 +105,7 @@ class Worker(ProcessProtocol):
         ours, theirs = socket.socketpair()
         with ours, theirs, open(os.devnull) as nothing:
             # The number is for those who list processes.
-            command = sys.executable, "-P", "-m", "socketd.worker", str(self.index)
+            command = sys.executable, "-P", "-c", PROGRAM, f"worker {self.index}"
             environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             # Only what it prints in its last need; its log goes by the link.
             kept = {0: nothing.fileno(), 1: 2, 2: 2, LINK: theirs.fileno()}
