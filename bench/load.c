@@ -8,6 +8,7 @@
  *   load connects --port P --connections N --size B
  *   load udp      --port P --connections N --size B --in-flight K
  *   load ntp      --port P --connections N --in-flight K
+ *   load nts      --port P --connections N --in-flight K --datagram HEX
  *   load stamp    --port P --connections N --in-flight K
  *   load idle     --port P --connections N --size B
  *   load ask      --port P --connections N --size B --question TEXT --answer TEXT
@@ -26,8 +27,8 @@
  * udp       N sockets with K datagrams of B bytes in flight on each; a
  *           datagram without answer is sent again after a while. With
  *           --sources S they come from S addresses in turn.
- * ntp       the same with requests of NTP; with --datagram HEX this one, whose
- *           answer is as long.
+ * ntp       the same with requests of NTP.
+ * nts       the same with --datagram HEX, whose answer is as long.
  * stamp     the same with packets of STAMP, each source a session; the latency
  *           is that of the reflector, by its own timestamps.
  * idle      opens N connections, says "held", waits for a line on its standard
@@ -831,13 +832,14 @@ static bool is_stamp(const struct connection *c, const unsigned char *reply)
 static const struct question questions[] = {
     {"udp", TIME_REPLY_SIZE, -1, is_time},
     {"ntp", NTP_SIZE, NTP_TRANSMIT + 4, is_ntp},
+    {"nts", NTP_SIZE, -1, is_ntp},
     {"stamp", STAMP_SIZE, 0, is_stamp},
 };
 
 /* What --datagram says, in place of what would be asked. */
 static void read_datagram(void)
 {
-    int size = (int)strlen(options.datagram) / 2;
+    int size = options.datagram != NULL ? (int)strlen(options.datagram) / 2 : 0;
 
     if (size < question.size || size > MAX_DATAGRAM)
         die("--datagram has %d to %d bytes", question.size, MAX_DATAGRAM);
@@ -847,7 +849,6 @@ static void read_datagram(void)
     for (int i = 1; i < MAX_IN_FLIGHT; i++)
         memcpy(request_bytes[i], request_bytes[0], size);
     question.size = size;
-    question.number_at = -1;
 }
 
 static void use_source(int slot)
@@ -869,7 +870,7 @@ static void prepare_datagrams(void)
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
         if (strcmp(options.mode, questions[i].mode) == 0)
             question = questions[i];
-    if (options.datagram != NULL)
+    if (question.mode != NULL && strcmp(question.mode, "nts") == 0)
         read_datagram();
     for (int i = 0; i < MAX_IN_FLIGHT; i++) {
         int size = question.is_answered == is_time ? options.size : question.size;
@@ -1216,7 +1217,7 @@ static void read_question(void)
 static void read_options(int count, char **words)
 {
     if (count < 2)
-        die("usage: load echo|ask|connects|udp|ntp|stamp|idle --port PORT [--option value ...]");
+        die("usage: load echo|ask|connects|udp|ntp|nts|stamp|idle --port PORT [--option value ...]");
     options.mode = words[1];
     for (int i = 2; i < count; i += 2)
         set_option(words[i], i + 1 < count ? words[i + 1] : "");

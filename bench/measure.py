@@ -251,7 +251,7 @@ def load_options(work: Work, port: int) -> list[str]:
     options = [*work.load, "--port", str(port)]
     if work.load[0] == "ask":
         options += ["--size", str(reply_size(work, port))]
-    if work.name == "nts":
+    if work.load[0] == "nts":
         options += ["--datagram", nts.request(port).hex()]
     return options
 

@@ -15,7 +15,8 @@ EVERYWHERE = (SUBJECT, "socketd-tls", "socketd-ntp", "socketd-nts", "socketd-sta
 #: The same, in whatever way it serves a work.
 SUBJECTS = (
     *EVERYWHERE, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules",
-    "socketd-http", "socketd-two", "socketd-ntp-two", "socketd-tls-two",
+    "socketd-http", "socketd-two", "socketd-ntp-two", "socketd-nts-two",
+    "socketd-tls-two",
 )  # fmt: skip
 
 
@@ -170,6 +171,10 @@ REACHES = (
     Reach(
         "NTP, two workers against one, load on the same two cores", "workers-ntp", 1.35, 1.6,
         "socketd-ntp", subject="socketd-ntp-two",
+    ),
+    Reach(
+        "NTS, two workers against one, load on the same two cores", "workers-nts", 1.35, 1.6,
+        "socketd-nts", subject="socketd-nts-two",
     ),
     Reach(
         "TLS, two workers against one, load on the same two cores", "workers-tls", 1.35, 1.6,

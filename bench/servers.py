@@ -437,6 +437,12 @@ SERVERS = (
         _no_socketd,
     ),
     Server(
+        "socketd-nts-two",
+        "socketd, NTS, 2 workers",
+        partial(_certified, partial(_two, SOCKETD_NTS_INI)),
+        _no_socketd,
+    ),
+    Server(
         "socketd-tls-two",
         "socketd, TLS, 2 workers",
         partial(_certified, partial(_two, SOCKETD_TLS_INI)),

@@ -169,7 +169,7 @@ WORKS = (
     ),
     _datagrams(
         "nts", "NTP with NTS, 16 requests in flight on each of 8 sockets, a new cookie in each"
-        " answer", ("ntp", *_SOCKETS), NTS_PEERS,
+        " answer", ("nts", *_SOCKETS), NTS_PEERS,
     ),
     Work(
         name="offset",
@@ -296,15 +296,24 @@ WORKS = (
         servers=("socketd-http", "websockets", "twisted-web"),
         load=("ask", *_BESIDE, "--first", HANDSHAKE, "--question", FRAME, "--answer", BODY),
     ),
-    Work(
-        name="workers-ntp",
-        title=f"NTP, from {SOURCES} addresses in turn, 128 requests in flight, server and load"
-        " on the same two cores",
-        kind=Kind.RATE,
-        unit="datagrams/s",
-        servers=("socketd-ntp-two", "socketd-ntp"),
-        load=("ntp", *_SOURCES),
-        each="datagram",
+    replace(
+        _datagrams(
+            "workers-ntp",
+            f"NTP, from {SOURCES} addresses in turn, 128 requests in flight, server and load on"
+            " the same two cores",
+            ("ntp", *_SOURCES),
+            ("socketd-ntp-two", "socketd-ntp"),
+        ),
+        together=True,
+    ),
+    replace(
+        _datagrams(
+            "workers-nts",
+            f"NTP with NTS, from {SOURCES} addresses in turn, 128 requests in flight, server and"
+            " load on the same two cores",
+            ("nts", *_SOURCES),
+            ("socketd-nts-two", "socketd-nts"),
+        ),
         together=True,
     ),
     Work(

@@ -40,9 +40,13 @@ class Probe:
     size: int
 
 
-#: By the mode of the load: of RFC 868, of RFC 5905 (version 4, mode 3), and of RFC 8762.
+#: Of RFC 5905: version 4, mode 3.
+NTP = Probe(b"\x23" + bytes(47), 48)
+
+#: By the mode of the load: of RFC 868, of NTP, and of RFC 8762.
 PROBES = {
     "udp": Probe(b"", 4),
-    "ntp": Probe(b"\x23" + bytes(47), 48),
+    "ntp": NTP,
+    "nts": NTP,
     "stamp": Probe(bytes(44), 44),
 }

@@ -74,7 +74,7 @@ class WorkersTests(SynchronousTestCase):
     def test_loads(self) -> None:
         """Two workers answer what one process does."""
         need(*COMPILING)
-        for work in ("workers-ntp", "workers-tls"):
+        for work in ("workers-ntp", "workers-nts", "workers-tls"):
             for name in WORK[work].servers:
                 self.assertGreater(take(work, name).figure, 0, name)
 
