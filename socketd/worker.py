@@ -24,6 +24,7 @@ from socketd.configuration import Configuration, load_contexts
 from socketd.control.commands import respond
 from socketd.control.operator_session import IOperatorSession
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.reload import Reload
 from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.summaries import Summaries
 from socketd.daemon.wiring import make_daemon
@@ -31,14 +32,19 @@ from socketd.net.listen import Bound
 from socketd.net.reactor.batch import batched
 from socketd.net.service_state import ConnectionTable
 from socketd.net.sockets.rlimit import raise_limit
+from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
 from socketd.workers.crew import LINK
-from socketd.workers.link import Link
+from socketd.workers.link import Link, LinkFailed
 from socketd.workers.messages import unpack
 from socketd.workers.relay import RelayBus, RelayLog
 
 #: C{PR_SET_PDEATHSIG} of prctl(2).
 _PARENT_DEATH = 1
+
+
+#: The listeners of the sockets that come along, in their order, by service.
+Handed = list[tuple[str, list[Listener]]]
 
 
 @implementer(IOperatorSession)
@@ -71,11 +77,13 @@ class WorkerProcess:
 
     def __init__(self, reactor: Any) -> None:
         asked = (
-            self.serve, self.ping, self.request, self.observe, self.snapshot, self.stop,
-            self.abort,
+            self.serve, self.ping, self.request, self.observe, self.snapshot, self.prepare,
+            self.commit, self.roll_back, self.drain, self.resume, self.stop, self.abort,
         )  # fmt: skip
         self.link = Link({one.__name__: one for one in asked}, self._left_alone)
         self._reactor = reactor
+        self._handed: dict[str, list[Bound]] = {}
+        self._reload: Reload | None = None
         self._status = 1
 
     def _left_alone(self) -> None:
@@ -88,8 +96,9 @@ class WorkerProcess:
         last_id: int,
         step: int,
         settings: bytes,
-        handed: list[tuple[str, list[Listener]]],
+        handed: Handed,
         limit: int | None,
+        is_draining: bool,
         socks: Sequence[socket.socket] = (),
     ) -> None:
         """
@@ -100,11 +109,7 @@ class WorkerProcess:
         """
         found, reactor = unpack(settings), batched(self._reactor)
         self.bus = RelayBus(reactor, link=self.link)
-        given = iter(socks)
-        bounds = {
-            name: [Bound(one, next(given), is_lent=True) for one in listeners]
-            for name, listeners in handed
-        }
+        self._take(handed, socks)
         self.daemon = make_daemon(
             reactor,
             Configuration(found, load_contexts(found)),
@@ -112,10 +117,12 @@ class WorkerProcess:
             limit,
             event_bus=self.bus,
             connection_table=ConnectionTable(last_id, step),
-            handed=bounds,
+            handed=self._handed,
         )
         self.daemon.privilegedStartService()
         self.daemon.startService()
+        if is_draining:
+            self.daemon.drain()
         self._summaries = Summaries(self.bus, self._counters)
         self._summaries.startService()
 
@@ -140,6 +147,56 @@ class WorkerProcess:
     def snapshot(self) -> dict[str, Snapshot]:
         """Return the figures of the daemon."""
         return {"snapshot": self.daemon.snapshot()}
+
+    # Reload, drain and stop
+
+    def _take(self, handed: Handed, socks: Sequence[socket.socket]) -> None:
+        """Keep sockets for the services that are to bind them."""
+        given = iter(socks)
+        for name, listeners in handed:
+            self._handed[name] = [Bound(one, next(given), is_copy=True) for one in listeners]
+
+    def prepare(
+        self, settings: bytes, handed: Handed, socks: Sequence[socket.socket] = ()
+    ) -> None:
+        """
+        Prepare a reload; nothing that is served changes.
+
+        @param handed: the listeners of C{socks}, by service, of all that are added or changed.
+        @raise LinkFailed: if this process cannot serve it.
+        """
+        self._take(handed, socks)
+        found = unpack(settings)
+        try:
+            self._reload = self.daemon.prepare(Configuration(found, load_contexts(found)))
+        except SettingsError as problem:
+            raise LinkFailed(str(problem)) from None
+        finally:
+            for bounds in self._handed.values():
+                for bound in bounds:
+                    bound.close()
+            self._handed.clear()
+
+    def commit(self) -> None:
+        """Apply what was prepared."""
+        reload, self._reload = self._reload, None
+        if reload is not None:
+            self.daemon.commit(reload)
+
+    def roll_back(self) -> None:
+        """Forget what was prepared."""
+        reload, self._reload = self._reload, None
+        if reload is not None:
+            reload.roll_back()
+
+    def drain(self) -> None:
+        """Stop accepting."""
+        self.daemon.drain()
+
+    def resume(self, handed: Handed, socks: Sequence[socket.socket] = ()) -> None:
+        """Accept connections again."""
+        self._take(handed, socks)
+        self.daemon.resume()
 
     def stop(self) -> Deferred[None]:
         """Drain, and end the process when the master has the rest of the log."""

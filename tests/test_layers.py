@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "net.reactor": BOTTOM | NET,
     "configuration": BOTTOM | NET,
     "daemon": BOTTOM | NET | {"configuration"},
-    "workers": BOTTOM | NET | {"daemon"},
+    "workers": BOTTOM | NET | {"configuration", "daemon"},
     "control": BOTTOM | NET | {"daemon", "terminal"},
     "web": BOTTOM | NET | {"control", "daemon"},
     "cli.common": {"common"},

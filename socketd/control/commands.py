@@ -195,16 +195,16 @@ async def _reload(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     return CommandResult(text, facts={"changes": changes})
 
 
-def _drain(daemon: Daemon, session: IOperatorSession) -> CommandResult:
-    daemon.drain()
+async def _drain(daemon: Daemon, session: IOperatorSession) -> CommandResult:
+    await maybeDeferred(daemon.drain)
     if daemon.state != State.DRAINING:
         raise CommandError(f"cannot drain while {daemon.state}")
-    count = len(daemon.connection_table)
+    count = daemon.connection_count
     return CommandResult(f"draining; {count} connections continue; resume undoes it")
 
 
-def _resume(daemon: Daemon, session: IOperatorSession) -> CommandResult:
-    reasons = daemon.resume()
+async def _resume(daemon: Daemon, session: IOperatorSession) -> CommandResult:
+    reasons = await maybeDeferred(daemon.resume)
     if daemon.state == State.DRAINING:
         raise CommandError("still draining", details=reasons)
     if reasons:

@@ -266,28 +266,52 @@ class Daemon(Service):
         if self.configure is None or self.state != State.SERVING:
             return Reloaded(diagnostics=(f"cannot reload while {self.state}",))
         self._enter(State.RELOADING)
+        return self._reload(self.configure)
+
+    def _reload(self, configure: Callable[[], Configuration]) -> Reloaded:
         try:
-            outcome = Reloaded(self._apply(self.configure()))
-        except (SettingsError, CannotStart) as problem:
-            outcome = Reloaded(diagnostics=tuple(str(problem).splitlines()))
-        except Exception:
-            # The old configuration still serves, and a later reload may succeed.
-            self._enter(State.SERVING, "the reload failed")
-            raise
+            reload = self.prepare(configure())
+            reload.settle()
+            outcome = Reloaded(self.commit(reload))
+        except Exception as problem:
+            outcome = self._refusal(problem)
+        return self._reloaded(outcome)
+
+    def _refusal(self, problem: Exception) -> Reloaded:
+        if isinstance(problem, (SettingsError, CannotStart)):
+            return Reloaded(diagnostics=tuple(str(problem).splitlines()))
+        # The old configuration still serves, and a later reload may succeed.
+        self._serve_again("the reload failed")
+        raise problem
+
+    def _reloaded(self, outcome: Reloaded) -> Reloaded:
         self.reloads["refused" if outcome.diagnostics else "done"] += 1
         for line in outcome.diagnostics:
             self.event_bus.emit(RELOAD_REFUSED, error=line)
         if not outcome.diagnostics:
             self.event_bus.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
-        self._enter(State.SERVING, "; ".join(outcome.diagnostics[:1]))
+        self._serve_again("; ".join(outcome.diagnostics[:1]))
         return outcome
 
-    def _apply(self, configuration: Configuration) -> tuple[str, ...]:
+    def _serve_again(self, detail: str) -> None:
+        if self.state == State.RELOADING:
+            self._enter(State.SERVING, detail)
+
+    def prepare(self, configuration: Configuration) -> Reload:
+        """
+        Bind what a reload needs; nothing that is served changes.
+
+        @raise CannotStart: if a listener cannot be bound; then nothing stays bound.
+        """
         running = {child.name: child for child in self.services}
         reload = Reload(self.shared, running, self.removed, self.own)
         reload.prepare(configuration)
-        changes = differences(self.settings, configuration.settings)
-        self.settings, self.services = configuration.settings, reload.services
+        return reload
+
+    def commit(self, reload: Reload) -> tuple[str, ...]:
+        """Apply what was prepared, and list the changes."""
+        changes = differences(self.settings, reload.settings)
+        self.settings, self.services = reload.settings, reload.services
         self._apply_options()
         changes += tuple(reload.commit())
         for child in self.services:

@@ -28,7 +28,7 @@ from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
 from socketd.settings.faults.profile import FaultProfile
 from socketd.settings.listeners import Listener
-from socketd.settings.model import ServiceSettings
+from socketd.settings.model import ServiceSettings, Settings
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
@@ -59,7 +59,8 @@ class Reload:
         object, unless it has a skipped or unreachable listener, which is then bound again.
     @ivar pool: the sockets of changed and removed services.
     @ivar lost: the unreachable listeners, by the name of their service.
-    @ivar faults: the fault profiles of the new configuration.
+    @ivar settings: the new configuration.
+    @ivar faults: its fault profiles.
     """
 
     shared: Shared
@@ -69,7 +70,9 @@ class Reload:
     services: list[SocketService] = field(factory=list, init=False)
     pool: SocketPool = field(factory=SocketPool, init=False)
     lost: dict[str, list[Listener]] = field(factory=dict, init=False)
+    settings: Settings = field(init=False)
     faults: Mapping[str, FaultProfile] = field(factory=dict, init=False)
+    _settled: list[str] = field(factory=list, init=False)
 
     @property
     def incoming(self) -> list[SocketService]:
@@ -95,7 +98,7 @@ class Reload:
             then nothing stays bound.
         """
         settings = configuration.settings
-        self.faults = settings.faults
+        self.settings, self.faults = settings, settings.faults
         self.lost = {name: child.lost for name, child in self.running.items()}
         self.services = [
             self._unchanged(one) or self._make(one, configuration.contexts.get(one.name))
@@ -107,11 +110,14 @@ class Reload:
         errors += [error for own in self.own for error in own.prepare()]
         errors += self.shared.unclaimed(settings)
         if errors:
-            self._roll_back()
+            self.roll_back()
             raise CannotStart(errors)
 
     def _unchanged(self, settings: ServiceSettings) -> SocketService | None:
         child = self.running.get(settings.name)
+        if self.shared.handed is not None:
+            # The master has decided, and handed over the sockets of all others.
+            return None if settings.name in self.shared.handed else child
         if child is None or child.settings != settings:
             return None
         return None if child.skipped or self.lost[settings.name] else child
@@ -126,7 +132,7 @@ class Reload:
         state = self.removed_before.get(settings.name) or self.shared.make_state(settings)
         return SocketService(self.shared, settings, state, context)
 
-    def _roll_back(self) -> None:
+    def roll_back(self) -> None:
         """Close the sockets bound by L{prepare}, but not those of running services."""
         for own in self.own:
             own.roll_back()
@@ -134,10 +140,15 @@ class Reload:
         kept += self.removed_before.values()
         for child in self.incoming:
             for bound in child.detach():
-                if not self.pool.lent(bound) and not bound.listener.is_inherited:
+                if not self.pool.lent(bound) and not bound.is_irreplaceable:
                     bound.close()
             if child.service_state not in kept:
                 child.service_state.discard()
+
+    def settle(self) -> None:
+        """Apply the socket options, and let all sockets listen; nothing can fail from here on."""
+        self._settled = [*self._regained()]
+        self._settled += [line for child in self.incoming for line in child.settle()]
 
     def commit(self) -> list[str]:
         """
@@ -146,15 +157,14 @@ class Reload:
         @return: the listeners that are bound again, the settings that apply only after a
             restart, and the fault profiles of operators that are gone, one line each.
         """
-        changes = [*self._regained()]
-        changes += [line for child in self.incoming for line in child.settle()]
+        changes = self._settled
         for bound in self.pool:
             # Connections and datagrams that arrived before the switch are served.
             bound.finish()
         for child in self.outgoing:
             child.detach()
         for bound in self.pool:
-            if not bound.listener.is_inherited:
+            if not bound.is_irreplaceable:
                 bound.close()
         for child in self.services:
             gone = follow_file(child, self.running.get(child.name), self.faults)

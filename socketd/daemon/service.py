@@ -257,7 +257,7 @@ class SocketService:
         self.skipped.clear()
         self._close_further()
         for one in bound:
-            one.release() if one.listener.is_inherited else one.close()
+            one.release() if one.is_irreplaceable else one.close()
 
     def detach(self) -> list[Bound]:
         """Stop serving, and return the listeners, still open, for the successor."""

@@ -17,7 +17,7 @@ class SocketPool:
     def __init__(self, bounds: Iterable[Bound] = (), wanted: Iterable[Listener] = ()) -> None:
         """@param wanted: the listeners that will be bound from this pool."""
         self._all = list(bounds)
-        own = [bound for bound in self._all if not bound.listener.is_inherited]
+        own = [bound for bound in self._all if not bound.is_irreplaceable]
         self._left = {bound: bound.place for bound in own if not bound.is_down}
         self._at: dict[BindAddress, list[Bound]] = {}
         for bound, place in self._left.items():

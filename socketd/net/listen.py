@@ -45,6 +45,7 @@ class Bound:
     @ivar beside: sockets with a conflicting address; until L{settle} it does not listen.
     @ivar spread: how workers share it.
     @ivar more: the sockets of all workers but the first one.
+    @ivar is_copy: whether it is a worker's copy of its master's socket.
     @ivar is_lent: whether another process owns the socket: systemd, or the master of a worker.
     @ivar is_handed: whether workers serve it, in place of a port.
     @ivar port: the port that serves it, after L{serve}.
@@ -63,13 +64,19 @@ class Bound:
     beside: Sequence[socket.socket] = ()
     spread: Spread = SINGLE
     more: Sequence[socket.socket] = ()
-    is_lent: bool = field(kw_only=True)
+    is_copy: bool = field(default=False, kw_only=True)
+    is_lent: bool = field(init=False)
     is_handed: bool = field(default=False, init=False)
     port: Port | None = field(default=None, init=False)
 
     @is_lent.default
-    def _comes_from_systemd(self) -> bool:
-        return self.listener.is_inherited
+    def _has_another_owner(self) -> bool:
+        return self.is_copy or self.listener.is_inherited
+
+    @property
+    def is_irreplaceable(self) -> bool:
+        """Whether it must stay open, as systemd does not hand it over again."""
+        return self.listener.is_inherited and not self.is_copy
 
     @property
     def socks(self) -> list[socket.socket]:
@@ -183,7 +190,7 @@ class Bound:
             if before and self._owns_file() and self.listener.mode != before.mode:
                 os.chmod(self.listener.path, self.listener.mode)
             with sharing(*self.socks, *beside):
-                begin(self.socks, self.listener, self.spread)
+                begin(self.socks, self.listener, self.spread, bool(beside))
         except OSError as problem:
             refused.append(f"listen: {problem.strerror}")
         return refused
@@ -247,7 +254,7 @@ def bind(
     @param spread: how workers share it.
     @raise CannotListen: if a step fails; the text says why.
     """
-    others = [one.sock for one in beside]
+    others = [sock for one in beside for sock in one.socks]
     try:
         first, *more = bind_group(listener, options, others, spread)
     except (OSError, Refused) as problem:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from attrs import define, field
@@ -87,6 +88,9 @@ class Worker(ProcessProtocol):
     def start(self) -> None:
         """Start a process, and have it serve."""
         crew, self._restart, self._why, self._missed = self._crew, None, "", 0
+        if crew.held is not None:
+            crew.held.append(self)
+            return
         self._began = self._asked = crew.reactor.seconds()
         try:
             link = self.link = self._spawn()
@@ -158,6 +162,28 @@ class Worker(ProcessProtocol):
             except ProcessExitedAlready:
                 pass
 
+    def prepare(
+        self, values: dict[str, Any], socks: Sequence[socket.socket]
+    ) -> Deferred[list[str]]:
+        """Have it prepare a reload; fires with why it cannot, one line each."""
+        if self.link is None:
+            return succeed([])
+        return self.link.ask("prepare", socks, **values).addCallbacks(lambda _: [], self._refuses)
+
+    def _refuses(self, failure: Failure) -> list[str]:
+        failure.trap(LinkFailed)
+        # One that is gone, or does not serve what there is now, is followed by one that will.
+        is_heard = self.is_serving and not failure.check(LinkLost)
+        return failure.getErrorMessage().splitlines() if is_heard else []
+
+    def have(
+        self, about: str, values: dict[str, Any], socks: Sequence[socket.socket]
+    ) -> Deferred[Any]:
+        """Have it do what does not fail: if it does, it is killed, and its successor is right."""
+        if self.link is None:
+            return succeed(None)
+        return self.link.ask(about, socks, **values).addErrback(self._failed)
+
     def stop(self) -> Deferred[None]:
         """Have it drain and end; fires when the process is gone."""
         if self._restart is not None:
@@ -193,6 +219,10 @@ class Worker(ProcessProtocol):
         self._pause = min(LAST_PAUSE, max(FIRST_PAUSE, 2 * pause))
 
 
+def _nothing(index: int) -> Task:
+    return {}, ()
+
+
 @define(eq=False)
 class Crew:
     """
@@ -203,6 +233,7 @@ class Crew:
     @ivar task: returns what a worker has to serve, by its index.
     @ivar ready: called when all serve for the first time.
     @ivar deaths: how many processes have died.
+    @ivar held: the workers that are to start when L{release} is called; C{None}: at once.
     """
 
     reactor: Any
@@ -212,6 +243,7 @@ class Crew:
     ready: Callable[[], object]
     workers: list[Worker] = field(init=False)
     deaths: int = field(default=0, init=False)
+    held: list[Worker] | None = field(default=None, init=False)
     _is_ready: bool = field(default=False, init=False)
     _checks: LoopingCall = field(init=False)
     _log: Logger = field(factory=lambda: Logger(namespace="twisted.worker"), init=False)
@@ -244,11 +276,16 @@ class Crew:
 
         @param timeout: the seconds after which those that are left are killed.
         """
-        if self._checks.running:
-            self._checks.stop()
+        self.held = None
         deadline = self.reactor.callLater(timeout + GRACE, self._kill)
         stopped = gatherResults([worker.stop() for worker in self.workers])
-        return stopped.addBoth(lambda _: deadline.active() and deadline.cancel())
+        return stopped.addBoth(self._end, deadline)
+
+    def _end(self, result: Any, deadline: Any) -> None:
+        if self._checks.running:
+            self._checks.stop()
+        if deadline.active():
+            deadline.cancel()
 
     def _kill(self) -> None:
         for worker in self.workers:
@@ -257,6 +294,28 @@ class Crew:
     def _check(self) -> None:
         for worker in self.workers:
             worker.check(self.reactor.seconds())
+
+    # All at once
+
+    def hold(self) -> None:
+        """Start no worker until L{release}: what they are to serve is about to change."""
+        self.held = []
+
+    def release(self) -> None:
+        """Start the workers that were held."""
+        held, self.held = self.held, None
+        for worker in held or ():
+            worker.start()
+
+    def prepare(self, task: Callable[[int], Task]) -> Deferred[list[str]]:
+        """Have all prepare a reload; fires with why some cannot, one line each."""
+        asked = [worker.prepare(*task(worker.index)) for worker in self.workers]
+        return gatherResults(asked).addCallback(lambda found: list(dict.fromkeys(chain(*found))))
+
+    def have(self, about: str, task: Callable[[int], Task] = _nothing) -> Deferred[Any]:
+        """Have all do what does not fail; fires when they have."""
+        asked = (worker.have(about, *task(worker.index)) for worker in self.workers)
+        return gatherResults(list(asked))
 
     def tell(self, about: str, **values: Any) -> None:
         """Send a message to each worker."""

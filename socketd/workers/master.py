@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
 from socketd.common.events import STEERING_FAILED
+from socketd.configuration import Configuration
 from socketd.daemon.daemon import Daemon
-from socketd.daemon.reload import Reloaded
+from socketd.daemon.reload import Reload, Reloaded
+from socketd.daemon.service import SocketService
 from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.state import CannotStart, State
 from socketd.daemon.wiring import make_daemon
@@ -28,6 +31,7 @@ class MasterDaemon(Daemon):
     """
 
     crew: Crew = field(init=False)
+    _again: list[Deferred[Reloaded]] = field(factory=list, init=False)
 
     def privilegedStartService(self) -> None:
         """
@@ -43,13 +47,10 @@ class MasterDaemon(Daemon):
 
     def task(self, index: int) -> Task:
         """Return what a worker has to serve: the settings, and its sockets by service."""
-        handed, socks = [], []
-        for child in self.services:
-            found = child.hand(index)
-            handed.append((child.name, [listener for listener, _ in found]))
-            socks += [sock for _, sock in found]
-        values = {"settings": pack(self.settings), "handed": handed, "limit": self.file_limit}
-        return values, socks
+        values, socks = _hand(self.services, index)
+        is_draining = self.state == State.DRAINING
+        values |= {"limit": self.file_limit, "is_draining": is_draining}
+        return values | {"settings": pack(self.settings)}, socks
 
     def _begin(self) -> None:
         """Start the workers; the daemon serves as soon as all of them do."""
@@ -79,12 +80,74 @@ class MasterDaemon(Daemon):
     def snapshot(self) -> Snapshot:
         return evolve(super().snapshot(), worker_deaths=self.crew.deaths)
 
-    def reload(self) -> Reloaded:
-        """Refuse: the workers would keep the old configuration."""
-        return Reloaded(diagnostics=("cannot reload with workers; start the daemon again",))
+    def reload(self) -> Any:
+        """
+        Reload everywhere or nowhere; during a reload, later, once for all that ask meanwhile.
 
-    def drain(self) -> None:
-        """Do nothing: the workers would go on."""
+        @return: a Deferred of the outcome, or the outcome.
+        """
+        if self.state != State.RELOADING:
+            return super().reload()
+        again: Deferred[Reloaded] = Deferred()
+        self._again.append(again)
+        return again
+
+    def _reload(self, configure: Callable[[], Configuration]) -> Any:
+        return Deferred.fromCoroutine(self._reload_all(configure)).addBoth(self._reload_again)
+
+    def _reload_again(self, result: Any) -> Any:
+        asked, self._again = self._again, []
+
+        def tell(outcome: Any) -> None:
+            for one in asked:
+                one.callback(outcome)
+
+        if asked:
+            maybeDeferred(self.reload).addBoth(tell)
+        return result
+
+    async def _reload_all(self, configure: Callable[[], Configuration]) -> Reloaded:
+        self.crew.hold()
+        try:
+            outcome = Reloaded(await self._apply(self.prepare(configure())))
+        except Exception as problem:
+            outcome = self._refusal(problem)
+        finally:
+            self.crew.release()
+        return self._reloaded(outcome)
+
+    async def _apply(self, reload: Reload) -> tuple[str, ...]:
+        settings = {"settings": pack(reload.settings)}
+
+        def task(index: int) -> Task:
+            values, socks = _hand(reload.incoming, index)
+            return values | settings, socks
+
+        refused = await self.crew.prepare(task)
+        if self.state != State.RELOADING:
+            refused = [f"cannot reload while {self.state}"]
+        if refused:
+            reload.roll_back()
+            await self.crew.have("roll_back")
+            raise CannotStart(refused)
+        reload.settle()
+        # The workers close their copies of sockets that go at last, when nothing more can come.
+        changes = self.commit(reload)
+        await self.crew.have("commit")
+        return changes
+
+    def drain(self) -> Any:
+        """Stop accepting; the Deferred fires as soon as no worker does."""
+        if self.state == State.SERVING:
+            super().drain()
+            return self.crew.have("drain")
+        return None
+
+    def resume(self) -> Any:
+        """Accept connections again; return the errors, or a Deferred of none."""
+        if errors := super().resume():
+            return errors
+        return self.crew.have("resume", partial(_hand, self.services)).addCallback(lambda _: ())
 
     def stopService(self) -> Deferred[Any]:
         """Stop the workers, which drain their connections."""
@@ -94,6 +157,16 @@ class MasterDaemon(Daemon):
     def abort(self) -> None:
         """Have the workers reset the remaining connections."""
         self.crew.tell("abort")
+
+
+def _hand(services: Iterable[SocketService], index: int) -> Task:
+    """List the sockets that services have for a worker."""
+    handed, socks = [], []
+    for child in services:
+        found = child.hand(index)
+        handed.append((child.name, [listener for listener, _ in found]))
+        socks += [sock for _, sock in found]
+    return {"handed": handed}, socks
 
 
 def make_master(reactor: Any, sharing: Sharing, *parts: Any) -> MasterDaemon:

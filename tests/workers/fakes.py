@@ -15,7 +15,8 @@ from socketd.workers.link import Handlers, Link
 
 class Wire:
     """
-    The transport of one end: what is written is at the other end at once.
+    The transport of one end: what is written is at the other end at once, or after what that has
+    just got.
 
     @ivar peer: the link there.
     """
@@ -23,10 +24,17 @@ class Wire:
     def __init__(self) -> None:
         self.peer: Link | None = None
         self.aborted = False
+        self._waiting: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        if self.peer is not None:
+        self._waiting.append(data)
+        # Else the call that delivers the first one goes on with this.
+        while self.peer is not None and self._waiting[0] is data:
             self.peer.dataReceived(data)
+            self._waiting.pop(0)
+            if not self._waiting:
+                return
+            data = self._waiting[0]
 
     def sendFileDescriptor(self, descriptor: int) -> None:
         if self.peer is not None:

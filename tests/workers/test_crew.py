@@ -36,12 +36,17 @@ class CrewTests(SynchronousTestCase):
         self.answers: dict[str, Any] = {"serve": {}, "ping": {"last_id": 0, "connections": 0}}
         self.stops: list[Deferred[None]] = []
         self.readied = 0
+        self.commits: list[int] = []
+        self.refusals: list[str] = []
         self.handlers: dict[str, Any] = {
             "serve": self._serve,
             "ping": lambda: self.answers["ping"],
             "observe": lambda **values: self.observed.append(values),
             "stop": self._stop,
             "figures": lambda number: {"number": number},
+            "prepare": self._prepare,
+            "commit": lambda: self.commits.append(1),
+            "drain": self._drain,
         }
         self.reactor = ProcessReactor(self.handlers)
         self.bus = EventBus(self.reactor)
@@ -61,6 +66,13 @@ class CrewTests(SynchronousTestCase):
         if isinstance(self.answers["serve"], Exception):
             raise self.answers["serve"]
         return self.answers["serve"]
+
+    def _prepare(self, **values: Any) -> None:
+        if self.refusals:
+            raise LinkFailed("\n".join(self.refusals))
+
+    def _drain(self) -> None:
+        raise LinkFailed("cannot")
 
     def _stop(self) -> Deferred[None]:
         self.stops.append(Deferred())
@@ -257,3 +269,48 @@ class CrewTests(SynchronousTestCase):
         link.tell("log", level="critical", text="failed", traceback="ValueError: no")
         self.assertEqual([line["text"] for line in lines], ["{odd}", "failed"])
         self.assertIn("ValueError: no", lines[1]["log_failure"].getTraceback())
+
+    def prepared(self) -> Any:
+        """Have all prepare a reload, and return why they cannot."""
+        return self.successResultOf(self.crew.prepare(lambda index: ({"number": index}, ())))
+
+    def test_prepare(self) -> None:
+        """What some cannot prepare is told once; one that does not serve has no say."""
+        self.start()
+        self.assertEqual(self.prepared(), [])
+        self.refusals = ["no key", "no file"]
+        self.assertEqual(self.prepared(), self.refusals)
+        for worker in self.crew.workers:
+            worker.is_serving = False
+        self.assertEqual(self.prepared(), [])
+        for process in self.reactor.processes:
+            process.end(signal.SIGKILL)
+        self.assertEqual(self.prepared(), [])
+
+    def test_have(self) -> None:
+        """One that fails at what does not fail is killed; one that is gone is left out."""
+        self.start()
+        self.successResultOf(self.crew.have("commit"))
+        self.assertEqual(self.commits, [1, 1])
+        self.reactor.processes[0].end(signal.SIGKILL)
+        self.successResultOf(self.crew.have("commit"))
+        self.assertEqual(self.commits, [1, 1, 1])
+        self.successResultOf(self.crew.have("drain"))
+        self.assertTrue(self.reactor.processes[1].killed)
+
+    def test_held(self) -> None:
+        """One that dies meanwhile is started after the reload, or not at all after a stop."""
+        self.start()
+        for _ in range(2):
+            self.crew.hold()
+            self.reactor.processes[-1].end(signal.SIGKILL)
+            self.reactor.advance(LAST_PAUSE)
+            count = len(self.reactor.processes)
+            self.crew.release()
+            self.assertEqual(len(self.reactor.processes), count + 1)
+        self.crew.hold()
+        self.reactor.processes[-1].end(signal.SIGKILL)
+        self.reactor.advance(LAST_PAUSE)
+        self.crew.stop(1.0)
+        self.crew.release()
+        self.assertEqual(len(self.reactor.processes), count + 1)

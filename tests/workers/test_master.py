@@ -18,6 +18,7 @@ from socketd.net.sockets.group import Sharing
 from socketd.net.stream.refusal import listen_again, stop_listening
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
+from socketd.workers.link import LinkFailed
 from socketd.workers.master import MasterDaemon, make_master
 from socketd.workers.messages import unpack
 from tests.support.fakes import HandReactor
@@ -40,11 +41,18 @@ class MasterTests(SynchronousTestCase):
         self.tasks: list[dict[str, Any]] = []
         self.stopped: Deferred[None] = Deferred()
         self.serves: Deferred[None] | None = None
+        self.prepares: list[Deferred[None]] | None = None
+        self.ini = INI
         self.processes = ProcessReactor(
             {
                 "serve": self._serve,
                 "stop": lambda: self.asked.append("stop"),
                 "abort": lambda: self.asked.append("abort"),
+                "prepare": self._prepare,
+                "commit": lambda: self.asked.append("commit"),
+                "roll_back": lambda: self.asked.append("roll_back"),
+                "drain": lambda: self.asked.append("drain"),
+                "resume": self._resume,
                 "observe": lambda **values: None,
                 "ping": lambda: {"last_id": 9, "connections": 4},
             }
@@ -52,9 +60,30 @@ class MasterTests(SynchronousTestCase):
 
     def _serve(self, **values: Any) -> Any:
         self.tasks.append(values)
-        for sock in values["socks"]:
+        for sock in values.get("socks", ()):
             self.addCleanup(sock.close)
         return self.serves
+
+    def _take(self, **values: Any) -> list[tuple[str, int]]:
+        for sock in values.get("socks", ()):
+            sock.close()
+        return [(name, len(listeners)) for name, listeners in values["handed"]]
+
+    def _prepare(self, **values: Any) -> Any:
+        self.asked.append(f"prepare {self._take(**values)}")
+        if self.prepares is None:
+            return None
+        self.prepares.append(Deferred())
+        return self.prepares[-1]
+
+    def answer(self) -> None:
+        """Have all that were asked to prepare say that they have, now and later."""
+        prepares, self.prepares = self.prepares, None
+        for one in prepares or ():
+            one.callback(None)
+
+    def _resume(self, **values: Any) -> None:
+        self.asked.append(f"resume {self._take(**values)}")
 
     def start(self, sharing: Sharing = Sharing(2)) -> MasterDaemon:
         """Start a daemon with two workers."""
@@ -62,6 +91,7 @@ class MasterTests(SynchronousTestCase):
         self.reactor = HandReactor()
         parts = self.reactor, Configuration(settings), lambda: 0.0
         daemon = make_master(self.processes, sharing, *parts)
+        daemon.configure = lambda: Configuration(parse(self.ini, "FILE", installed(), "/run/x"))
         self.events: list[Event] = []
         daemon.event_bus.watch(lambda event, facts: self.events.append(event))
         daemon.privilegedStartService()
@@ -144,6 +174,67 @@ class MasterTests(SynchronousTestCase):
         for process in self.processes.processes:
             process.end()
         self.successResultOf(stopped)
+
+    def test_reload(self) -> None:
+        """
+        All prepare what is added or changed, and only then it is applied; who asks meanwhile gets
+        one reload for all.
+        """
+        daemon = self.start()
+        self.ini += "max_connections = 9\n[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        self.ini = self.ini.replace("[ipsla]", "[gone]\nprotocol = ipsla")
+        self.prepares = []
+        done = daemon.reload()
+        more = [daemon.reload(), daemon.reload()]
+        self.assertEqual(len(daemon.services), 2)
+        both = [f"prepare [('gone', {number}), ('upper', 1)]" for number in (1, 0)]
+        self.assertEqual(self.asked, both)
+        self.answer()
+        names = [child.name for child in daemon.services]
+        self.assertEqual(names, ["echo", "gone", "upper"])
+        self.assertEqual(self.successResultOf(done).diagnostics, ())
+        self.assertEqual(self.asked, both + ["commit"] * 2 + ["prepare []"] * 2 + ["commit"] * 2)
+        self.assertEqual([self.successResultOf(one).changes for one in more], [(), ()])
+        self.assertEqual((daemon.state, daemon.reloads["done"]), (State.SERVING, 2))
+
+    def test_refused(self) -> None:
+        """What one worker cannot serve changes nothing anywhere."""
+        daemon = self.start()
+        before = daemon.settings
+        self.ini += "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        self.prepares = []
+        done = daemon.reload()
+        self.prepares.pop().errback(LinkFailed("no such file"))
+        self.answer()
+        self.assertEqual(self.successResultOf(done).diagnostics, ("no such file",))
+        self.assertEqual(self.asked[2:], ["roll_back", "roll_back"])
+        self.assertEqual((daemon.settings, daemon.state), (before, State.SERVING))
+
+    def test_stop_in_a_reload(self) -> None:
+        """A stop overtakes a reload, of which nothing is left."""
+        daemon = self.start()
+        self.ini += "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        self.prepares = []
+        done = daemon.reload()
+        daemon.stopService()
+        self.answer()
+        found = self.successResultOf(done).diagnostics
+        self.assertEqual(found, ("cannot reload while stopping",))
+        self.assertEqual(daemon.state, State.STOPPING)
+        self.assertNotIn("commit", self.asked)
+
+    def test_drain(self) -> None:
+        """All drain, and accept again with new sockets; a successor is told of the drain."""
+        daemon = self.start()
+        self.successResultOf(daemon.drain())
+        self.assertIsNone(daemon.drain())
+        self.processes.processes[1].end()
+        self.processes.advance(0)
+        self.assertEqual([task["is_draining"] for task in self.tasks], [False, False, True])
+        self.assertEqual(self.successResultOf(daemon.resume()), ())
+        resumed = [f"resume [('echo', 3), ('ipsla', {number})]" for number in (1, 0)]
+        self.assertEqual(self.asked, ["drain", "drain", *resumed])
+        self.assertEqual(daemon.resume(), ("cannot resume while serving",))
 
     def test_not_steered(self) -> None:
         """Where the system does not steer, the log says it, and the kernel's hash spreads."""

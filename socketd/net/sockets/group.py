@@ -165,13 +165,23 @@ def _at(sock: socket.socket, listener: Listener) -> Listener:
     return evolve(listener, interface=f"{host}{scope}", port=port)
 
 
-def begin(socks: Sequence[socket.socket], listener: Listener, spread: Spread) -> None:
-    """Steer what comes, and let streams listen, in the order of the workers; C{OSError} if not."""
-    if spread.count > 1:
+def begin(
+    socks: Sequence[socket.socket], listener: Listener, spread: Spread, is_beside: bool = False
+) -> None:
+    """
+    Steer what comes, and let streams listen, in the order of the workers.
+
+    @param is_beside: whether others listen at conflicting addresses: the kernel lets none with a
+        program join them (inet_csk_bind_conflict), so the program comes last.
+    @raise OSError: if the system cannot.
+    """
+    if spread.count > 1 and not is_beside:
         steer(socks, spread.prefixes)
     if listener.is_stream:
         for sock in socks:
             sock.listen(listener.backlog)
+    if spread.count > 1 and is_beside:
+        steer(socks, spread.prefixes)
 
 
 def steer(socks: Sequence[socket.socket], prefixes: Prefixes | None) -> None:
