@@ -145,7 +145,8 @@ class Worker(ProcessProtocol):
             self.link.ask("ping").addCallback(self._answered).addErrback(self._failed)
             return
         self._missed += 1
-        if self._missed >= (MISSED if self.is_serving else MISSED_AT_START):
+        # Once: what does not end then hangs in the kernel.
+        if self._missed == (MISSED if self.is_serving else MISSED_AT_START):
             facts: dict[str, Any] = {"worker": self.index, "pid": self._pid}
             self._crew.event_bus.emit(WORKER_HUNG, seconds=round(now - self._asked, 1), **facts)
             self.kill()
