@@ -301,8 +301,8 @@ class PlaceTests(UnitCase):
                 text += f"texts = {SHIPPED}\n"
             text = text.replace("tls_certificate = /etc/c.pem\n", "") if "cert" in option else text
             name = "a.pem"
-            if protocol == "stamp" and option == "keys":
-                text, name = "[stamp]\nlisten = udp:7007\n", "keys"
+            if protocol in ("stamp", "ipsla") and option == "keys":
+                text, name = f"[{protocol}]\nlisten = udp:7007\n", "keys"
             with self.subTest(option=option):
                 found = self.unit(f"{text}{option} = {form.format(home / name)}\n")
                 self.assertEqual(found["ProtectHome"], ["read-only"])
