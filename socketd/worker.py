@@ -20,12 +20,14 @@ from zope.interface import implementer
 from socketd.common.answers import Answer
 from socketd.common.counters import Counters
 from socketd.common.errors import CommandError
+from socketd.common.lag import LagMeter
 from socketd.configuration import Configuration, load_contexts
 from socketd.control.commands import respond
+from socketd.control.fault_commands import find_service
 from socketd.control.operator_session import IOperatorSession
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.faults import Switches, switch_open, take_switches
 from socketd.daemon.reload import Reload
-from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.summaries import Summaries
 from socketd.daemon.wiring import make_daemon
 from socketd.net.listen import Bound
@@ -35,9 +37,11 @@ from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
 from socketd.workers.crew import LINK
+from socketd.workers.figures import tell
 from socketd.workers.link import Link, LinkFailed
 from socketd.workers.messages import unpack
 from socketd.workers.relay import RelayBus, RelayLog
+from socketd.workers.standing import take
 
 #: C{PR_SET_PDEATHSIG} of prctl(2).
 _PARENT_DEATH = 1
@@ -77,14 +81,16 @@ class WorkerProcess:
 
     def __init__(self, reactor: Any) -> None:
         asked = (
-            self.serve, self.ping, self.request, self.observe, self.snapshot, self.prepare,
-            self.commit, self.roll_back, self.drain, self.resume, self.stop, self.abort,
+            self.serve, self.ping, self.request, self.switch, self.attend, self.observe,
+            self.snapshot, self.prepare, self.commit, self.roll_back, self.drain, self.resume,
+            self.stop, self.abort,
         )  # fmt: skip
         self.link = Link({one.__name__: one for one in asked}, self._left_alone)
         self._reactor = reactor
         self._handed: dict[str, list[Bound]] = {}
         self._reload: Reload | None = None
         self._status = 1
+        self._meter: LagMeter | None = None
 
     def _left_alone(self) -> None:
         """End at once: without the master, nothing here is of use."""
@@ -99,6 +105,8 @@ class WorkerProcess:
         handed: Handed,
         limit: int | None,
         is_draining: bool,
+        standing: dict[str, Any],
+        attended: bool,
         socks: Sequence[socket.socket] = (),
     ) -> None:
         """
@@ -106,6 +114,8 @@ class WorkerProcess:
 
         @param last_id: the id before that of the first connection; C{step} is between two.
         @param handed: the listeners of C{socks}, by service.
+        @param standing: what operators have changed before.
+        @param attended: whether operators attend.
         """
         found, reactor = unpack(settings), batched(self._reactor)
         self.bus = RelayBus(reactor, link=self.link)
@@ -123,8 +133,13 @@ class WorkerProcess:
         self.daemon.startService()
         if is_draining:
             self.daemon.drain()
+        take(self.daemon, **standing)
+        self.attend(attended)
         self._summaries = Summaries(self.bus, self._counters)
         self._summaries.startService()
+        if found.http is not None:
+            self._meter = LagMeter(reactor)
+            self._meter.startService()
 
     def _counters(self) -> Iterator[tuple[str, Counters]]:
         for state in self.daemon.service_states:
@@ -140,13 +155,31 @@ class WorkerProcess:
         answered = respond(self.daemon, line, MastersOperator(who))
         return answered.addCallback(lambda answer: {"answer": answer})
 
+    def switch(self, faults: Switches, open_of: str = "") -> dict[str, int]:
+        """
+        Switch fault profiles as the master did.
+
+        @param open_of: the service whose open connections are switched, too.
+        """
+        take_switches(self.daemon.services, self.daemon.settings.faults, faults)
+        return {"count": switch_open(find_service(self.daemon, open_of)) if open_of else 0}
+
+    def attend(self, attended: bool) -> None:
+        """Note whether operators attend at the master."""
+        if attended != self.daemon.operator.attended:
+            operator = self.daemon.operator
+            operator.attach(self._wait) if attended else operator.detach(self._wait)
+
+    def _wait(self) -> None:
+        """Do nothing: the master has the operators."""
+
     def observe(self, heard: bool, watched: bool) -> None:
         """See L{RelayBus.observe}."""
         self.bus.observe(heard, watched)
 
-    def snapshot(self) -> dict[str, Snapshot]:
+    def snapshot(self) -> dict[str, Any]:
         """Return the figures of the daemon."""
-        return {"snapshot": self.daemon.snapshot()}
+        return tell(self.daemon.snapshot(), None if self._meter is None else self._meter.lag)
 
     # Reload, drain and stop
 

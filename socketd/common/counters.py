@@ -88,6 +88,14 @@ class Counters:
         self.bytes_received += ended.bytes_received
         self.bytes_sent += ended.bytes_sent
 
+    def include(self, other: Counters) -> None:
+        """Add all counters of another process."""
+        for name, figure in attrs.asdict(other, recurse=False).items():
+            if isinstance(figure, Counter):
+                getattr(self, name).update(figure)
+            else:
+                setattr(self, name, getattr(self, name) + figure)
+
     def total(self, live: Iterable[Counting]) -> Counters:
         """Return a snapshot that includes the live connections."""
         figures: dict[str, Any] = attrs.asdict(self, recurse=False)

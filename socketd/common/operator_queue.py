@@ -63,6 +63,11 @@ class OperatorQueue:
         """The waiting connections, oldest first."""
         return tuple(self._waiting)
 
+    @property
+    def count(self) -> int:
+        """The number of waiting connections."""
+        return len(self._waiting)
+
     def find(self, connection_id: int) -> Question | None:
         """Find a waiting connection."""
         found = (one for one in self._waiting if one.transport.connection_id == connection_id)

@@ -28,10 +28,15 @@ def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str) -
     except BansFull as problem:
         raise CommandError(f"{problem}; unban one first") from None
     _forget_sources(daemon)
-    count = _reset_banned(daemon)
+    return banned(str(network), seconds, _reset_banned(daemon))
+
+
+def banned(source: str, seconds: float | None, connections_reset: int) -> CommandResult:
+    """Say what L{ban} did."""
     expiry = "" if seconds is None else f" for {seconds:g} s"
-    facts = {"source": str(network), "seconds": seconds, "connections_reset": count}
-    return CommandResult(f"banned {network}{expiry}; {count} connections reset", facts=facts)
+    facts = {"source": source, "seconds": seconds, "connections_reset": connections_reset}
+    text = f"banned {source}{expiry}; {connections_reset} connections reset"
+    return CommandResult(text, facts=facts)
 
 
 def unban(daemon: Daemon, session: IOperatorSession, source: str) -> CommandResult:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -25,15 +26,11 @@ from socketd.common.text import escaped
 from socketd.control import ban_commands, fault_commands, reports, source_commands
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import parse_request, raw, shown
-from socketd.control.results import CommandResult, error_answer
+from socketd.control.results import MAX_ROWS, CommandResult, error_answer, left_out
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 from socketd.net.service_state import Connection
 from socketd.settings.diagnostics import nearest
-
-#: Connections listed per answer: formatting this many takes 25 ms, half the lateness that
-#: the daemon's timers allow.
-MAX_ROWS = 500
 
 # More digits than a connection counter reaches.
 _ID = re.compile(r"\d{1,18}", re.ASCII)
@@ -71,7 +68,14 @@ async def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Comma
     """
     request = parse_request(line.lstrip().rstrip("\r\n"))
     run = FUNCTIONS[request.command.name]
-    result: CommandResult = await maybeDeferred(run, daemon, session, *request.values)
+    own = partial(maybeDeferred, run, daemon, session, *request.values)
+    result: CommandResult
+    if daemon.crew is None:
+        result = await own()
+    else:
+        from socketd.control.crew_commands import run_all
+
+        result = await run_all(daemon, request, session.who, own)
     if request.command.changes:
         daemon.event_bus.emit(OPERATOR_COMMAND, who=session.who, text=str(request))
     return result
@@ -103,9 +107,8 @@ def _connections(daemon: Daemon, session: IOperatorSession, after: str) -> Comma
     listed, left = found[:MAX_ROWS], len(found[MAX_ROWS:])
     if not left:
         return _table(daemon, listed)
-    last = listed[-1].connection_id
-    text = f"{left} more; write connections {last}"
-    return _table(daemon, listed, text, {"more": left, "after": last})
+    text, facts = left_out(left, listed[-1].connection_id)
+    return _table(daemon, listed, text, facts)
 
 
 def _waiting(daemon: Daemon, session: IOperatorSession) -> CommandResult:

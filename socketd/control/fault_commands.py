@@ -57,11 +57,17 @@ def fault(
     switch(child, wanted)
     count = switch_open(child) if now else 0
     running = child.service_state.faults
-    seed = None if running is None else running.seed
-    text = f"fault of {service}: {profile}" + (f", seed {seed}" if running else "")
-    text += f"; {count} open connections switched" if now else ""
-    facts = {"service": service, "profile": profile, "seed": seed, "connections_switched": count}
-    return CommandResult(text, facts=facts)
+    return switched(service, profile, None if running is None else running.seed, count, now)
+
+
+def switched(
+    service: str, profile: str, seed: int | None, connections_switched: int, now: str
+) -> CommandResult:
+    """Say what L{fault} did."""
+    text = f"fault of {service}: {profile}" + ("" if seed is None else f", seed {seed}")
+    text += f"; {connections_switched} open connections switched" if now else ""
+    facts = {"service": service, "profile": profile, "seed": seed}
+    return CommandResult(text, facts=facts | {"connections_switched": connections_switched})
 
 
 def find_service(daemon: Daemon, name: str) -> SocketService:

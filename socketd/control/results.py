@@ -13,6 +13,10 @@ from socketd.common.answers import Answer, text_of
 from socketd.common.errors import CommandError
 from socketd.common.events import Event, summary, timestamp
 
+#: Connections listed per answer: formatting this many takes 25 ms, half the lateness that
+#: the daemon's timers allow.
+MAX_ROWS = 500
+
 Value = str | int | float | bool | None
 
 _JSON = "json "
@@ -101,3 +105,8 @@ def format_of(line: str) -> tuple[Format, str]:
     if line.startswith(_JSON):
         return JSON, line.removeprefix(_JSON).lstrip()
     return JSON if line.startswith("{") else TEXT, line
+
+
+def left_out(left: int, last: int) -> tuple[str, dict[str, Value]]:
+    """Say that there are more connections than C{connections} lists, and how to list them."""
+    return f"{left} more; write connections {last}", {"more": left, "after": last}

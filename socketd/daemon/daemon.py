@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import LogLevel
 
 from socketd.access.bans import Bans
@@ -68,6 +68,7 @@ class Daemon(Service):
     @ivar file_limit: the descriptor limit of the process; C{None}: not a constraint.
     @ivar configure: reads the configuration again; raises C{SettingsError}.
     @ivar page: the URL of the status page with its token; C{None} if there is none.
+    @ivar crew: the L{socketd.workers.crew.Crew} that serves; C{None}: this process does.
     """
 
     settings: model.Settings
@@ -77,6 +78,7 @@ class Daemon(Service):
     file_limit: int | None = None
     configure: Callable[[], Configuration] | None = None
     page: str | None = field(default=None, init=False)
+    crew: Any = field(default=None, init=False)
     reactor: Any = field(init=False)
     event_bus: EventBus = field(init=False)
     connection_table: ConnectionTable = field(init=False)
@@ -148,10 +150,12 @@ class Daemon(Service):
         for connection in self.connection_table:
             live[connection.service_state].append(connection)
         drops = self._drops.update(
-            (child.name, bound.sock)
+            (child.name, sock)
             for child in self.services
             for bound in child.served
-            if not bound.is_stream
+            # The master of a worker counts at its own sockets.
+            if not (bound.is_stream or (bound.is_lent and self.shared.handed is not None))
+            for sock in bound.socks
         )
         return Snapshot(
             state=self.state,
@@ -171,11 +175,15 @@ class Daemon(Service):
                 for state in self.removed.values()
             ),
             connections=len(self.connection_table),
-            waiting=len(self.operator.waiting),
+            waiting=self.operator.count,
             operators=self.operator.operators,
             bans=len(self.bans.current()),
             reloads=dict(self.reloads),
         )
+
+    def refresh(self) -> Deferred[None]:
+        """Have L{snapshot} be of now, where others serve; fires then, or when that takes long."""
+        return succeed(None)
 
     def _health(self) -> str:
         if self.state in (State.SERVING, State.RELOADING):

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from socketd.common.events import FAULT_CHANGED
 from socketd.daemon.service import SocketService
 from socketd.faults.service_faults import ServiceFaults
 from socketd.settings.faults.profile import OFF, FaultProfile
 
+#: The profile that is on at a service, and its seed; C{None} if none is. By service.
+Switches = Mapping[str, tuple[str, int] | None]
 
-def switch(child: SocketService, profile: FaultProfile | None) -> None:
+
+def switch(
+    child: SocketService, profile: FaultProfile | None, drawn: int | None = None
+) -> None:
     """
     Switch a service to a profile, from its next connection and datagram on; numbers begin at 1.
 
     @param profile: C{None} switches off; held datagrams are sent then.
+    @param drawn: the seed, where the profile has none and another process has drawn it.
     """
     state = child.service_state
     state.faults = faults = None if profile is None else ServiceFaults(profile, child.name)
+    if faults is not None and drawn is not None:
+        faults.seed = drawn
     for bound in child.served:
         if bound.port is not None:
             bound.port.update_faults()
@@ -66,3 +74,20 @@ def follow_file(
     if profiles.get(name) != current:
         switch(child, profiles.get(name))
     return gone
+
+
+def switches(services: Iterable[SocketService]) -> Switches:
+    """List the profiles that are on."""
+    on = [(child.name, child.service_state.faults) for child in services]
+    return {name: None if one is None else (one.profile.name, one.seed) for name, one in on}
+
+
+def take_switches(
+    services: Iterable[SocketService], profiles: Mapping[str, FaultProfile], wanted: Switches
+) -> None:
+    """Switch the services at which another process has another profile or seed."""
+    children = {child.name: child for child in services}
+    for name, found in switches(children.values()).items():
+        if found != wanted.get(name):
+            profile, drawn = wanted.get(name) or ("", None)
+            switch(children[name], profiles.get(profile), drawn)

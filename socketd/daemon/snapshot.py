@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from socketd.common.counters import Counters
+from socketd.common.lag import Lag
 from socketd.daemon.state import State
 from socketd.faults.service_faults import ServiceFaults
 
@@ -73,6 +74,22 @@ class ServiceSnapshot:
 
 
 @frozen
+class WorkerSnapshot:
+    """
+    One worker.
+
+    @ivar pid: its process; 0 if there is none.
+    @ivar lag: of its event loop, and of those of the processes before it.
+    """
+
+    index: int
+    pid: int
+    is_serving: bool
+    connections: int
+    lag: Lag
+
+
+@frozen
 class Snapshot:
     """
     A daemon at one moment.
@@ -83,6 +100,7 @@ class Snapshot:
     @ivar waiting: the number of connections that wait for the operator.
     @ivar reloads: the number of reloads, by result: C{done} or C{refused}.
     @ivar worker_deaths: the number of workers that have died.
+    @ivar workers: the workers; none if this process serves.
     """
 
     state: State
@@ -96,6 +114,7 @@ class Snapshot:
     bans: int = 0
     reloads: Mapping[str, int] = {}
     worker_deaths: int = 0
+    workers: tuple[WorkerSnapshot, ...] = ()
 
     @property
     def invalid_certificates(self) -> tuple[str, ...]:

@@ -21,13 +21,13 @@ from zope.interface import implementer
 
 from socketd.common.answers import Answer
 from socketd.common.events import MESSAGE_RECEIVED, Event
+from socketd.common.lag import LagMeter
 from socketd.control.queue_event import queue_event
 from socketd.control.reports import status_facts
 from socketd.control.results import event_object
 from socketd.daemon.daemon import Daemon
 from socketd.net.service_state import ServiceState
 from socketd.web.history import INTERVAL, History
-from socketd.web.lag import LagMeter
 from socketd.web.server import PageRequest
 
 #: More than one machine's operators need; each costs a write a second.
@@ -106,7 +106,7 @@ class Live(Service):
         self.history = History()
         self.viewers: list[Viewer] = []
         self._daemon = daemon
-        self._lag = lag
+        self._meter = lag
         self._tick: Any = None
         self._queue_due: Any = None
         # The newest events, and how many of them the viewers have not been told.
@@ -193,8 +193,12 @@ class Live(Service):
 
     def _sample(self) -> None:
         self._tick = self._daemon.reactor.callLater(INTERVAL, self._sample)
+        self._daemon.refresh().addCallback(self._take_sample)
+
+    def _take_sample(self, result: None) -> None:
         now, snapshot = self._daemon.reactor.seconds(), self._daemon.snapshot()
-        rates = self.history.note(now, snapshot.services, self._lag.last)
+        lags = [self._meter.lag.last, *(one.lag.last for one in snapshot.workers)]
+        rates = self.history.note(now, snapshot.services, max(lags))
         events, self._untold = self._untold, 0
         if not self.viewers:
             return

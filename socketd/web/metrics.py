@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
-from itertools import product
+from itertools import accumulate, product
 from pkgutil import resolve_name
 from typing import Any
 
@@ -22,7 +22,12 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 import twisted
@@ -30,6 +35,7 @@ from socketd.access.bans import BANNED
 from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.common.counters import DELAY_QUEUE, LOOP, TOO_LONG
+from socketd.common.lag import BUCKETS, Lag, LagMeter
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
@@ -39,7 +45,6 @@ from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
-from socketd.web.lag import LagMeter
 
 #: Known reasons are exported as 0 from the start, so that C{rate()} sees the first one.
 REFUSALS = (
@@ -241,6 +246,10 @@ BANS = MetricSpec("socketd_bans", "Networks that are banned.", ())
 RELOADS = MetricSpec(
     "socketd_config_reloads_total", "Reloads of the configuration, by result.", ("result",)
 )
+WORKER_UP = MetricSpec("socketd_worker_up", "Whether a worker serves: 1, or 0.", ("worker",))
+WORKER_OPEN = MetricSpec(
+    "socketd_worker_connections_open", "Connections that are open at a worker.", ("worker",)
+)
 WORKER_DEATHS = MetricSpec(
     "socketd_worker_deaths_total", "Workers that have died and were replaced.", ()
 )
@@ -254,8 +263,9 @@ BUILD = MetricSpec(
 class DaemonCollector(Collector):
     """Reads the daemon's metrics at each scrape."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, meter: LagMeter) -> None:
         self._daemon = daemon
+        self._meter = meter
 
     def collect(self) -> Iterator[Metric]:
         """Read all metrics."""
@@ -291,7 +301,25 @@ class DaemonCollector(Collector):
         yield BANS.family([((), snapshot.bans)])
         yield RELOADS.family(((result,), count) for result, count in snapshot.reloads.items())
         yield WORKER_DEATHS.family([((), snapshot.worker_deaths)])
+        workers = [((str(one.index),), one) for one in snapshot.workers]
+        yield WORKER_UP.family((label, one.is_serving) for label, one in workers)
+        yield WORKER_OPEN.family((label, one.connections) for label, one in workers)
+        yield _lags(self._meter.lag, snapshot)
         yield BUILD.family([(_versions(), 1)])
+
+
+def _lags(own: Lag, snapshot: Snapshot) -> Metric:
+    """Show the lag; with workers, that of each, and of the master."""
+    lags = {(str(one.index),): one.lag for one in snapshot.workers}
+    labels = {("master",): own, **lags} if lags else {(): own}
+    name, text = "socketd_event_loop_lag_seconds", "How late a timer of the event loop was"
+    found: Any = HistogramMetricFamily(
+        name, f"{text}, measured once a second.", labels=("worker",) if lags else ()
+    )
+    names = [*map(str, BUCKETS), "+Inf"]
+    for label, lag in labels.items():
+        found.add_metric(label, list(zip(names, accumulate(lag.counts))), lag.total)
+    return found  # type: ignore[no-any-return]
 
 
 def _loaded(place: tuple[str, ...] | str) -> tuple[str, ...]:
@@ -322,9 +350,13 @@ def _certificates(snapshot: Snapshot) -> Iterator[Metric]:
 def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
     """Make the registry of metrics of the daemon, its process and Python."""
     registry = CollectorRegistry()
-    registry.register(DaemonCollector(daemon))
-    registry.register(lag)
-    ProcessCollector(registry=registry)
+    registry.register(DaemonCollector(daemon, lag))
+    if daemon.crew is None:
+        ProcessCollector(registry=registry)
+    else:
+        from socketd.web.process_metrics import ProcessesCollector
+
+        registry.register(ProcessesCollector(daemon))
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry

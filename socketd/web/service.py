@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.web import http
 
 from socketd.common.events import LISTENING, EventBus
+from socketd.common.lag import LagMeter
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import CannotStart, State
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener, is_local
-from socketd.web.lag import LagMeter
 from socketd.web.live import Live
 from socketd.web.metrics import make_registry
 from socketd.web.page import StatusPage
@@ -102,10 +102,14 @@ class WebService(MultiService):
         code = http.OK if health == State.SERVING else http.SERVICE_UNAVAILABLE
         return Page(code, f"{health}\n".encode())
 
-    def _metrics(self, request: PageRequest) -> Page:
+    def _metrics(self, request: PageRequest) -> Page | Deferred[Page]:
         now = self._daemon.reactor.seconds()
-        if self._page is None or now - self._collected >= FRESH:
-            self._page, self._collected = self._collect(), now
+        if self._page is not None and now - self._collected < FRESH:
+            return self._page
+        return self._daemon.refresh().addCallback(self._refreshed)
+
+    def _refreshed(self, result: None) -> Page:
+        self._page, self._collected = self._collect(), self._daemon.reactor.seconds()
         return self._page
 
     def _collect(self) -> Page:

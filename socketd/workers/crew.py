@@ -15,15 +15,17 @@ from itertools import chain
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
 from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from socketd.common.events import CATALOGUE, WORKER_DIED, WORKER_HUNG, WORKER_SERVES, EventBus
-from socketd.workers.link import Link, LinkFailed, LinkLost
+from socketd.common.events import WORKER_DIED, WORKER_HUNG, WORKER_SERVES, EventBus
+from socketd.common.text import printable
+from socketd.workers import checks
+from socketd.workers.link import Handlers, Link, LinkFailed, LinkLost, Malformed
 from socketd.workers.relay import Told
 
 #: Interval of pings (seconds), and how many of them may pass without an answer: counted, since a
@@ -64,6 +66,7 @@ class Worker(ProcessProtocol):
 
     @ivar index: its number, from 0.
     @ivar link: the link to the process; C{None} if there is none.
+    @ivar pid: the last process.
     @ivar is_serving: whether the process has said that it serves.
     @ivar connections: how many connections it had at its last ping.
     """
@@ -77,7 +80,7 @@ class Worker(ProcessProtocol):
         self.connections = 0
         self._crew = crew
         self._last_id = index + 1 - crew.size
-        self._pid = 0
+        self.pid = 0
         self._why = ""
         self._asked: float | None = None
         self._missed = 0
@@ -104,7 +107,8 @@ class Worker(ProcessProtocol):
 
     def _spawn(self) -> Link:
         reactor = self._crew.reactor
-        link = Link({"event": self._crew.emit, "log": self._crew.log}, lambda: None)
+        heard: Handlers = {"event": self._crew.emit, "log": self._crew.log}
+        link = Link(heard, lambda: None, self.refuse)
         factory = Factory.forProtocol(lambda: link)
         ours, theirs = socket.socketpair()
         with ours, theirs, open(os.devnull) as nothing:
@@ -119,7 +123,7 @@ class Worker(ProcessProtocol):
                 process = reactor.spawnProcess(self, command[0], command, environ, childFDs=kept)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            self._pid = process.pid
+            self.pid = process.pid
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), ours.family, factory)
         return link
@@ -127,7 +131,7 @@ class Worker(ProcessProtocol):
     def _serves(self, values: Any) -> None:
         self.is_serving, self._asked, self._missed = True, None, 0
         self._crew.serves(self)
-        self._crew.event_bus.emit(WORKER_SERVES, worker=self.index, pid=self._pid)
+        self._crew.event_bus.emit(WORKER_SERVES, worker=self.index, pid=self.pid)
 
     def _failed(self, failure: Failure) -> None:
         """Kill a process that cannot serve; the end of one that is gone is noted by itself."""
@@ -147,13 +151,22 @@ class Worker(ProcessProtocol):
         self._missed += 1
         # Once: what does not end then hangs in the kernel.
         if self._missed == (MISSED if self.is_serving else MISSED_AT_START):
-            facts: dict[str, Any] = {"worker": self.index, "pid": self._pid}
+            facts: dict[str, Any] = {"worker": self.index, "pid": self.pid}
             self._crew.event_bus.emit(WORKER_HUNG, seconds=round(now - self._asked, 1), **facts)
             self.kill()
 
     def _answered(self, values: dict[str, Any]) -> None:
+        size = self._crew.size
+        last_id = checks.count(values.get("last_id"), 1 - size)
+        self.connections = checks.count(values.get("connections"))
         self._asked, self._missed = None, 0
-        self._last_id, self.connections = values["last_id"], values["connections"]
+        # Rounded up to the ids of this one, whatever it says.
+        self._last_id = max(self._last_id, last_id + (self._last_id - last_id) % size)
+
+    def refuse(self, why: str) -> None:
+        """Kill a process that sent what is malformed."""
+        self._why = why
+        self.kill()
 
     def kill(self) -> None:
         """Kill the process, if there is one."""
@@ -214,7 +227,7 @@ class Worker(ProcessProtocol):
         pause = 0.0 if now - self._began > GOOD_LIFE else self._pause
         self.is_serving, self.connections = False, 0
         self._crew.died(self)
-        facts: dict[str, Any] = {"worker": self.index, "pid": self._pid, "reason": why}
+        facts: dict[str, Any] = {"worker": self.index, "pid": self.pid, "reason": why}
         self._crew.event_bus.emit(WORKER_DIED, seconds=pause, **facts)
         self._restart = self._crew.reactor.callLater(pause, self.start)
         self._pause = min(LAST_PAUSE, max(FIRST_PAUSE, 2 * pause))
@@ -233,6 +246,7 @@ class Crew:
     @ivar size: how many workers there are.
     @ivar task: returns what a worker has to serve, by its index.
     @ivar ready: called when all serve for the first time.
+    @ivar gone: called with one that has died.
     @ivar deaths: how many processes have died.
     @ivar held: the workers that are to start when L{release} is called; C{None}: at once.
     """
@@ -242,6 +256,7 @@ class Crew:
     size: int
     task: Callable[[int], Task]
     ready: Callable[[], object]
+    gone: Callable[[Worker], object] = lambda worker: None
     workers: list[Worker] = field(init=False)
     deaths: int = field(default=0, init=False)
     held: list[Worker] | None = field(default=None, init=False)
@@ -258,6 +273,10 @@ class Crew:
     def is_alive(self) -> bool:
         """Whether each worker serves."""
         return all(worker.is_serving for worker in self.workers)
+
+    def owner(self, connection_id: int) -> Worker:
+        """Return the worker that gives the id of a connection."""
+        return self.workers[(connection_id - 1) % self.size]
 
     @property
     def connections(self) -> int:
@@ -324,28 +343,42 @@ class Crew:
             if worker.link is not None:
                 worker.link.tell(about, **values)
 
-    def ask(self, about: str, **values: Any) -> Deferred[list[dict[str, Any] | None]]:
-        """Ask each worker; fires with the answers by worker, C{None} where there is none."""
+    def ask(
+        self, about: str, within: float | None = None, **values: Any
+    ) -> Deferred[list[dict[str, Any] | None]]:
+        """
+        Ask each worker.
 
-        def none(failure: Failure) -> None:
-            failure.trap(LinkFailed)
+        @param within: the seconds that an answer may take.
+        @return: fires with the answers by worker, C{None} where there is none.
+        """
+        return gatherResults([self.ask_one(one, about, within, **values) for one in self.workers])
 
-        links = [worker.link for worker in self.workers]
-        asked = [link and link.ask(about, **values).addErrback(none) for link in links]
-        return gatherResults([one or succeed(None) for one in asked])
+    def ask_one(
+        self, worker: Worker, about: str, within: float | None = None, **values: Any
+    ) -> Deferred[dict[str, Any] | None]:
+        """Ask one worker, as L{ask} does all."""
+        if worker.link is None:
+            return succeed(None)
+        asked: Deferred[Any] = worker.link.ask(about, **values)
+        if within is not None:
+            asked.addTimeout(within, self.reactor)
+        return asked.addErrback(lambda failure: failure.trap(LinkFailed, TimeoutError) and None)
 
     # What the workers tell
 
     def emit(self, name: str, logged: bool, facts: dict[str, Any]) -> None:
         """Emit an event of a worker as one of this daemon."""
-        if "log_failure" in facts:
-            facts["log_failure"] = Told(facts["log_failure"])
-        self.event_bus.emit(CATALOGUE[name], logged, **facts)
+        event, taken = checks.event(name, facts)
+        self.event_bus.emit(event, bool(logged), **taken)
 
     def log(self, level: str, text: str, traceback: str) -> None:
         """Log what a library in a worker has logged."""
-        more = {"log_failure": Told(traceback)} if traceback else {}
-        self._log.emit(LogLevel.levelWithName(level), "{text}", text=text, **more)
+        found = {one.name: one for one in LogLevel.iterconstants()}.get(checks.text(level))
+        if found is None:
+            raise Malformed("it told what is no line of a log")
+        more = {"log_failure": Told(printable(str(traceback)))} if traceback else {}
+        self._log.emit(found, "{text}", text=printable(str(text)), **more)
 
     def serves(self, worker: Worker) -> None:
         """Note that a worker serves."""
@@ -355,8 +388,9 @@ class Crew:
             self.ready()
 
     def died(self, worker: Worker) -> None:
-        """Count the death of a worker."""
+        """Count the death of a worker, and tell of it."""
         self.deaths += 1
+        self.gone(worker)
 
     def _observe(self) -> None:
         self.tell("observe", heard=self.event_bus.heard, watched=self.event_bus.watched)

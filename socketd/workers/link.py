@@ -2,13 +2,17 @@
 The link between the master and one worker: a pair of UNIX sockets that carries questions, answers,
 messages and sockets.
 
-Each frame is a pickled dictionary. A question has a number and is answered under it, once and in
-any order; a message is not answered. Both name a handler of the other end, by which it also gets
+Each frame is a dictionary. A question has a number and is answered under it, once and in any
+order; a message is not answered. Both name a handler of the other end, by which a worker also gets
 the sockets that were sent with them (SCM_RIGHTS, unix(7)).
+
+A worker believes its master, whose frames are pickled. The master believes no worker, which may
+run what a peer made it run: the frames of a worker are JSON, and what is malformed ends it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
@@ -24,10 +28,16 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.workers.messages import loads
+from socketd.common.text import one_line, printable
 
-#: Bytes of a frame: the settings of a thousand services, or any answer.
+#: Bytes of a frame from the master: the settings of a thousand services.
 MAX_FRAME = 64 * 1024 * 1024
+
+#: Bytes of a frame from a worker: the figures of a thousand services, or any answer.
+MAX_ANSWER = 8 * 1024 * 1024
+
+#: Characters of what is told of a malformed frame.
+MAX_REASON = 200
 
 #: Handlers by what a question or a message is about; each takes its values as keyword arguments.
 Handlers = Mapping[str, Callable[..., Any]]
@@ -44,6 +54,10 @@ class LinkLost(LinkFailed):
         super().__init__("is gone")
 
 
+class Malformed(LinkFailed):
+    """A worker sent what no worker sends; says what is wrong."""
+
+
 @implementer(IFileDescriptorReceiver, IPushProducer)
 class Link(Int32StringReceiver):
     """
@@ -54,11 +68,21 @@ class Link(Int32StringReceiver):
     @ivar lost: called once the other end is gone.
     """
 
-    MAX_LENGTH = MAX_FRAME
     transport: Any
     _log = Logger()
 
-    def __init__(self, handlers: Handlers, lost: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        handlers: Handlers,
+        lost: Callable[[], object],
+        refuse: Callable[[str], object] | None = None,
+    ) -> None:
+        """
+        @param refuse: at the master's end, called with what is wrong with a frame; it ends the
+            worker.
+        """
+        self.MAX_LENGTH = MAX_FRAME if refuse is None else MAX_ANSWER
+        self._refuse = refuse
         self.is_full = False
         self.changed: Callable[[], object] = lambda: None
         self.lost = lost
@@ -94,28 +118,60 @@ class Link(Int32StringReceiver):
     def _send(self, socks: Sequence[socket.socket], **frame: Any) -> None:
         for sock in socks:
             self.transport.sendFileDescriptor(sock.fileno())
-        self.sendString(pickle.dumps(frame | {"socks": len(socks)}))
+        frame["socks"] = len(socks)
+        to_worker = self._refuse is not None
+        self.sendString(
+            pickle.dumps(frame) if to_worker else json.dumps(frame, default=str).encode()
+        )
 
     # Callbacks of the transport
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
-        self._descriptors.append(descriptor)
+        if self._refuse is not None:
+            os.close(descriptor)
+            self._end_worker("it sent a socket")
+        else:
+            self._descriptors.append(descriptor)
 
     def stringReceived(self, string: bytes) -> None:
-        frame = loads(string)
-        size = frame["socks"]
-        taken, self._descriptors = self._descriptors[:size], self._descriptors[size:]
-        socks = [socket.socket(fileno=one) for one in taken]
-        if "answer" in frame:
-            self._take_answer(**frame)
+        if self._refuse is None:
+            self._take(**pickle.loads(string))
             return
-        values = frame["values"] | ({"socks": socks} if socks else {})
-        handled = maybeDeferred(self._handlers[frame["about"]], **values)
-        if "ask" in frame:
-            number = (frame["ask"],)
-            handled.addCallbacks(self._answer, self._complain, number, errbackArgs=number)
-        handled.addErrback(lambda failure: self._log.failure("", failure))
+        try:
+            self._take(**json.loads(string))
+        except Exception as problem:
+            self._end_worker(f"it sent what is no message ({type(problem).__name__}: {problem})")
+
+    def _end_worker(self, why: str) -> None:
+        if self._refuse is not None:
+            self._refuse(one_line(why[:MAX_REASON]))
+
+    def _take(
+        self,
+        socks: int = 0,
+        ask: int | None = None,
+        answer: int | None = None,
+        about: str = "",
+        values: Any = None,
+        error: str = "",
+    ) -> None:
+        taken, self._descriptors = self._descriptors[:socks], self._descriptors[socks:]
+        found = [socket.socket(fileno=one) for one in taken]
+        if answer is not None:
+            self._take_answer(answer, values, error)
+            return
+        more = {"socks": found} if found else {}
+        handled = maybeDeferred(self._handlers[about], **values, **more)
+        if ask is not None:
+            handled.addCallbacks(self._answer, self._complain, (ask,), errbackArgs=(ask,))
+        handled.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(Malformed):
+            self._end_worker(failure.getErrorMessage())
+        else:
+            self._log.failure("", failure)
 
     def _answer(self, values: Any, number: int) -> None:
         if not self._is_over:
@@ -127,14 +183,14 @@ class Link(Int32StringReceiver):
         if not self._is_over:
             self._send((), answer=number, error=failure.getErrorMessage())
 
-    def _take_answer(
-        self, answer: int, values: Any = None, error: str = "", socks: int = 0
-    ) -> None:
-        deferred = self._pending.pop(answer)
+    def _take_answer(self, number: int, values: Any, error: str) -> None:
+        deferred = self._pending.pop(number)
         if error:
-            deferred.errback(LinkFailed(error))
-        else:
+            deferred.errback(LinkFailed(printable(str(error))))
+        elif isinstance(values, dict):
             deferred.callback(values)
+        else:
+            deferred.errback(Malformed("it sent no answer"))
 
     def lengthLimitExceeded(self, length: int) -> None:
         self.transport.abortConnection()

@@ -12,14 +12,21 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from socketd.common.events import STEERING_FAILED
 from socketd.configuration import Configuration
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.faults import switches
 from socketd.daemon.reload import Reload, Reloaded
 from socketd.daemon.service import SocketService
-from socketd.daemon.snapshot import Snapshot
+from socketd.daemon.snapshot import Snapshot, WorkerSnapshot
 from socketd.daemon.state import CannotStart, State
 from socketd.daemon.wiring import make_daemon
 from socketd.net.sockets.group import Sharing
-from socketd.workers.crew import Crew, Task
+from socketd.workers.crew import Crew, Task, Worker
+from socketd.workers.figures import Figures, take
 from socketd.workers.messages import pack
+from socketd.workers.standing import standing
+
+#: How long the figures of workers may take (seconds); those of one that takes longer are the last
+#: that it told.
+FIGURES = 1.0
 
 
 @define(eq=False, slots=False)
@@ -28,9 +35,11 @@ class MasterDaemon(Daemon):
     A daemon whose services hold their sockets and serve nothing.
 
     @ivar crew: the workers.
+    @ivar figures: what these have counted.
     """
 
     crew: Crew = field(init=False)
+    figures: Figures = field(init=False)
     _again: list[Deferred[Reloaded]] = field(factory=list, init=False)
 
     def privilegedStartService(self) -> None:
@@ -50,6 +59,7 @@ class MasterDaemon(Daemon):
         values, socks = _hand(self.services, index)
         is_draining = self.state == State.DRAINING
         values |= {"limit": self.file_limit, "is_draining": is_draining}
+        values |= {"standing": standing(self), "attended": self.operator.attended}
         return values | {"settings": pack(self.settings)}, socks
 
     def _begin(self) -> None:
@@ -57,6 +67,10 @@ class MasterDaemon(Daemon):
         if why := self.shared.sharing.unsteered:
             self.event_bus.emit(STEERING_FAILED, error=why)
         self.crew.start()
+        self.operator.watch(self._tell_attended)
+
+    def _tell_attended(self) -> None:
+        self.crew.tell("attend", attended=self.operator.attended)
 
     def steer_again(self) -> None:
         """Steer sources anew, after workers may have stopped listening for a while (C{accept})."""
@@ -78,7 +92,45 @@ class MasterDaemon(Daemon):
         return self.crew.connections
 
     def snapshot(self) -> Snapshot:
-        return evolve(super().snapshot(), worker_deaths=self.crew.deaths)
+        workers = tuple(
+            WorkerSnapshot(
+                one.index, one.pid, one.is_serving, one.connections, self.figures.lag(one.index)
+            )
+            for one in self.crew.workers
+        )
+        found = self.figures.add(super().snapshot())
+        return evolve(found, worker_deaths=self.crew.deaths, workers=workers)
+
+    def refresh(self) -> Deferred[None]:
+        asked = [self._ask_figures(one) for one in self.crew.workers if one.is_serving]
+        refreshed: Deferred[None] = Deferred()
+        refreshed.addTimeout(FIGURES, self.crew.reactor, lambda late, timeout: None)
+
+        def finish(told: list[None]) -> None:
+            if not refreshed.called:
+                refreshed.callback(None)
+
+        gatherResults(asked).addCallback(finish)
+        return refreshed
+
+    def _ask_figures(self, worker: Worker) -> Deferred[None]:
+        asked: Deferred[Any] = self.crew.ask_one(worker, "snapshot")
+        asked.addCallback(self._take_figures, worker.index)
+        return asked.addErrback(lambda failure: worker.refuse(failure.getErrorMessage()))
+
+    def _take_figures(self, told: dict[str, Any] | None, index: int) -> None:
+        if told is not None:
+            names = {state.name for state in self.service_states}
+            self.figures.note(index, take(**told), names)
+
+    def _periodic_checks(self, turn: int) -> None:
+        super()._periodic_checks(turn)
+        self.refresh()
+
+    def _health(self) -> str:
+        health = super()._health()
+        down = [one.index for one in self.crew.workers if not one.is_serving]
+        return f"worker {down[0]} does not serve" if health == State.SERVING and down else health
 
     def reload(self) -> Any:
         """
@@ -134,6 +186,8 @@ class MasterDaemon(Daemon):
         # The workers close their copies of sockets that go at last, when nothing more can come.
         changes = self.commit(reload)
         await self.crew.have("commit")
+        # With the seeds that were drawn here.
+        self.crew.tell("switch", faults=switches(self.services))
         return changes
 
     def drain(self) -> Any:
@@ -179,5 +233,7 @@ def make_master(reactor: Any, sharing: Sharing, *parts: Any) -> MasterDaemon:
     made: Any = partial(make_daemon, sharing=sharing, make=MasterDaemon)
     daemon: MasterDaemon = made(*parts)
     bus, task, ready = daemon.event_bus, daemon.task, daemon.serving
-    daemon.crew = Crew(reactor, bus, sharing.workers, task, ready)
+    daemon.figures = Figures(sharing.workers)
+    bury: Any = lambda worker: daemon.figures.bury(worker.index)  # noqa: E731
+    daemon.crew = Crew(reactor, bus, sharing.workers, task, ready, bury)
     return daemon

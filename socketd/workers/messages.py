@@ -1,13 +1,11 @@
 """
-What is pickled between master and worker.
+The settings, on their way from the master to a worker.
 
-The settings go as the master has read them: no worker reads a file that may have changed since.
-Whatever a worker is made to say, unpickling it makes plain values and the classes of a snapshot.
+They go as the master has read them: no worker reads a file that may have changed since.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
 from typing import Any
 
@@ -15,31 +13,6 @@ from attrs import evolve
 
 from socketd.protocols.registry import installed
 from socketd.settings.model import Settings
-
-#: The classes that a frame may have, by module, besides plain values.
-_CLASSES = {
-    "collections": {"Counter", "OrderedDict"},
-    "socketd.common.counters": {"Counters"},
-    "socketd.daemon.snapshot": {
-        "CertificatesSnapshot", "FaultSnapshot", "ServiceSnapshot", "Snapshot",
-    },
-    "socketd.daemon.state": {"State"},
-    "socketd.settings.listeners": {"Listener"},
-}  # fmt: skip
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes nothing but these classes."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name not in _CLASSES.get(module, ()):
-            raise pickle.UnpicklingError(f"{module}.{name} is not for the link")
-        return super().find_class(module, name)
-
-
-def loads(frame: bytes) -> Any:
-    """Unpickle a frame."""
-    return _Unpickler(io.BytesIO(frame)).load()
 
 
 def pack(settings: Settings) -> bytes:

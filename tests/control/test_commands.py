@@ -11,8 +11,8 @@ from socketd.access.bans import BANNED, MAX_BANS
 from socketd.common.answers import text_of
 from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
-from socketd.control.commands import FUNCTIONS, MAX_ROWS, answer, execute
-from socketd.control.results import JSON, CommandResult
+from socketd.control.commands import FUNCTIONS, answer, execute
+from socketd.control.results import JSON, MAX_ROWS, CommandResult
 from socketd.daemon.reload import Reloaded
 from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks

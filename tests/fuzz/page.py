@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.protocol import connectionDone
 
-from socketd.web.lag import LagMeter
+from socketd.common.lag import LagMeter
 from socketd.web.live import MAX_VIEWERS, Live
 from socketd.web.page import StatusPage
 from socketd.web.server import REQUEST_TIMEOUT, ChannelFactory

@@ -17,13 +17,13 @@ from socketd.common import errors
 from socketd.common.events import CATALOGUE
 from socketd.common.answers import Answer
 from socketd.common.commands import COMMANDS
+from socketd.common.lag import LagMeter
 from socketd.control.commands import respond
 from socketd.control.results import JSON
 from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.options import declared
 from socketd.testing import Service, SocketdServer
-from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
 from tests.control.fakes import FakeOperatorSession, connect
 from tests.control.fakes import make_daemon as make_commanded

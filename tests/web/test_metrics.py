@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE
 from socketd.access.rates import SOURCE_RATE
 from socketd.common.counters import DELAY_QUEUE, LOOP, TOO_LONG
+from socketd.common.lag import LagMeter
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.faults import switch
 from socketd.daemon.state import State
@@ -26,7 +27,6 @@ from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.measure.stamp import CLASSES, RESULTS
 from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
-from socketd.web.lag import LagMeter
 from socketd.web.metrics import (
     DEADLINES,
     DROPS,
@@ -289,8 +289,9 @@ class PageTests(Case):
         self.daemon.service_states[0].counters.faults["latency"] = 1
         self.daemon.service_states[0].counters.probes["open", "lost"] = 1
         with_samples = self.families()
-        # A socket that is bound has this one.
-        del with_samples["socketd_datagrams_kernel_dropped_total"]
+        # A socket that is bound has the first one, and a worker the others.
+        for name in ("datagrams_kernel_dropped_total", "worker_up", "worker_connections_open"):
+            del with_samples[f"socketd_{name}"]
         for name, found in with_samples.items():
             if name.startswith("socketd_"):
                 labels = {label for sample in found.samples for label in sample.labels}

@@ -12,10 +12,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
+from socketd.common.lag import LagMeter
 from socketd.control.operator_session import IOperatorSession
 from socketd.web.guard import TOKEN
 from socketd.web.history import LENGTH
-from socketd.web.lag import LagMeter
 from socketd.web.live import MAX_EVENTS, MAX_MESSAGES, MAX_VIEWERS, STALL, Live, Viewer
 from socketd.web.page import PageOperator, StatusPage
 from socketd.web.server import MAX_CONNECTIONS, REQUEST_TIMEOUT, ChannelFactory

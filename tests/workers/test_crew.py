@@ -11,7 +11,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.common.events import LISTENING, Event, EventBus
+from socketd.common.events import PROTOCOL_FAILED, Event, EventBus
 from socketd.workers.crew import (
     FIRST_PAUSE,
     GOOD_LIFE,
@@ -254,11 +254,45 @@ class CrewTests(SynchronousTestCase):
         self.start()
         self.names()
         link = self.reactor.processes[0].link
-        facts = {"service": "echo", "listener": "tcp 127.0.0.1:7", "log_failure": "Traceback"}
-        link.tell("event", name="listening", logged=False, facts=facts)
+        facts = {"service": "echo", "peer": "x", "error": "a\nb", "log_failure": "Trace\nback"}
+        link.tell("event", name="protocol_failed", logged=False, facts=facts)
         ((name, found),) = self.events
-        self.assertEqual((name, found["service"]), (LISTENING.name, "echo"))
-        self.assertEqual(found["log_failure"].getTraceback(), "Traceback")
+        self.assertEqual((name, found["error"]), (PROTOCOL_FAILED.name, r"a\nb"))
+        self.assertEqual(found["log_failure"].getTraceback(), "Trace\nback")
+
+    def test_untrue(self) -> None:
+        """One that tells what no worker has to tell is killed."""
+        event = {"name": "protocol_failed", "logged": True, "facts": {"service": "echo"}}
+        for about, values in (
+            ("event", event | {"name": "listening"}),
+            ("event", event | {"name": "nonsense"}),
+            ("event", event | {"name": 7}),
+            ("event", event | {"facts": []}),
+            ("event", event),
+            ("event", event | {"facts": {"service": "a", "peer": {}, "error": "b"}}),
+            ("log", {"level": "nonsense", "text": "", "traceback": ""}),
+            ("log", {"level": [], "text": "", "traceback": ""}),
+        ):
+            self.setUp()
+            self.start()
+            process = self.reactor.processes[1]
+            self.names()
+            process.link.tell(about, **values)
+            self.assertTrue(process.killed, values)
+            self.assertFalse(self.reactor.processes[0].killed)
+            process.end(signal.SIGKILL)
+            ((name, facts),) = self.events
+            self.assertEqual(name, "worker_died")
+            self.assertIn("it told", facts["reason"])
+
+    def test_untrue_answers(self) -> None:
+        """So is one whose answer to a ping is none; the others are served on."""
+        for answer in ({}, {"last_id": "9", "connections": 1}, {"last_id": 9, "connections": -1}):
+            self.setUp()
+            self.start()
+            self.answers["ping"] = answer
+            self.reactor.advance(PING_INTERVAL)
+            self.assertTrue(all(process.killed for process in self.reactor.processes))
 
     def test_log(self) -> None:
         """What a library logs there is logged here."""

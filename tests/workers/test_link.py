@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pickle
 import socket
-import sys
-from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,13 +11,18 @@ from twisted.internet.interfaces import IFileDescriptorReceiver, IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.common.counters import Counters
-from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
-from socketd.daemon.state import State
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
-from socketd.workers.link import MAX_FRAME, Handlers, Link, LinkFailed, LinkLost
-from socketd.workers.messages import loads, pack, unpack
+from socketd.workers.link import (
+    MAX_ANSWER,
+    MAX_FRAME,
+    Handlers,
+    Link,
+    LinkFailed,
+    LinkLost,
+    Malformed,
+)
+from socketd.workers.messages import pack, unpack
 from tests.support.source_tree import ROOT
 from tests.workers.fakes import connect, part
 
@@ -40,8 +43,15 @@ class LinkTests(SynchronousTestCase):
             "note": self.told.append,
         }
         self.worker = Link(handlers, self._lose)
-        self.master = Link({"note": lambda text: self.told.append(text)}, self._lose)
+        self.refused: list[str] = []
+        heard: Handlers = {"note": self._note, "ask": lambda text: {"got": text}}
+        self.master = Link(heard, self._lose, self.refused.append)
         connect(self.master, self.worker)
+
+    def _note(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise Malformed("it told no text")
+        self.told.append(text)
 
     def _lose(self) -> None:
         self.lost += 1
@@ -95,7 +105,7 @@ class LinkTests(SynchronousTestCase):
             two.bind(("127.0.0.1", 0))
             names = [one.getsockname(), two.getsockname()]
             answer = self.successResultOf(self.master.ask("take", [one, two]))
-            self.assertEqual(answer, {"names": names})
+            self.assertEqual(answer, {"names": [list(name) for name in names]})
             self.assertEqual(one.getsockname(), names[0])
 
     def test_lost(self) -> None:
@@ -119,24 +129,48 @@ class LinkTests(SynchronousTestCase):
 
     def test_too_long(self) -> None:
         """A frame that is too long ends the link."""
-        self.master.dataReceived((MAX_FRAME + 1).to_bytes(4, "big"))
+        self.worker.dataReceived((MAX_FRAME + 1).to_bytes(4, "big"))
+        self.assertTrue(self.worker.transport.aborted)
+
+    def test_too_long_from_a_worker(self) -> None:
+        """What a worker sends is shorter."""
+        self.master.dataReceived((MAX_ANSWER + 1).to_bytes(4, "big"))
         self.assertTrue(self.master.transport.aborted)
+
+    def test_asked_by_a_worker(self) -> None:
+        """A worker may ask, too."""
+        self.assertEqual(self.successResultOf(self.worker.ask("ask", text="x")), {"got": "x"})
+
+    def test_malformed(self) -> None:
+        """The master believes no worker: one that sends no message is refused."""
+        frames: list[bytes] = [
+            b"", b"nonsense", b"[]", b"7", b"[" * 100_000, b"{\"about\": 7}", b"{\"odd\": 1}",
+            b"{\"about\": \"missing\", \"values\": {}}", b"{\"about\": \"note\"}",
+            b"{\"answer\": 99, \"values\": {}}", b"{\"answer\": [], \"values\": {}}",
+            b"{\"about\": \"note\", \"values\": {\"text\": 7}}",
+            pickle.dumps({"about": "note", "values": {"text": "x"}}),
+        ]  # fmt: skip
+        for number, frame in enumerate(frames, 1):
+            self.master.stringReceived(frame)
+            self.assertEqual(len(self.refused), number, frame[:80])
+        self.assertEqual(self.told, [])
+        self.assertTrue(all(one.isprintable() and len(one) < 250 for one in self.refused))
+
+    def test_malformed_answer(self) -> None:
+        """What is no answer fails the question."""
+        asked = self.master.ask("later")
+        self.master.stringReceived(b'{"answer": 1, "values": 7}')
+        self.failureResultOf(asked, Malformed)
+
+    def test_sockets_of_a_worker(self) -> None:
+        """A worker hands no socket over; it is closed."""
+        with socket.socket() as sock:
+            self.worker.ask("ask", [sock], text="x")
+        self.assertEqual(self.refused, ["it sent a socket"])
 
 
 class MessageTests(SynchronousTestCase):
     """Tests for L{socketd.workers.messages}."""
-
-    def test_snapshot(self) -> None:
-        """The figures of a daemon go as they are."""
-        counters = Counters(connections=3, probes=Counter({("a", "b"): 2}))
-        service = ServiceSnapshot("echo", 1, counters)
-        found = Snapshot(State.SERVING, "serving", services=(service,), reloads={"done": 1})
-        self.assertEqual(loads(pickle.dumps(found)), found)
-
-    def test_nothing_else(self) -> None:
-        """A frame makes nothing that has an effect."""
-        for found in (sys.exit, socket.socket, Link):
-            self.assertRaises(pickle.UnpicklingError, loads, pickle.dumps({"values": found}))
 
     def test_settings(self) -> None:
         """Settings are the same at the other end, with the protocols installed there."""

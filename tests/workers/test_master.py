@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.common.counters import Counters
 from socketd.common.events import STEERING_FAILED, Event
 from socketd.configuration import Configuration
+from socketd.daemon.daemon import CHECK_INTERVAL
+from socketd.daemon.faults import switch, switches
+from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import CannotStart, State
 from socketd.net.sockets.group import Sharing
 from socketd.net.stream.refusal import listen_again, stop_listening
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
+from socketd.settings.networks import parse_networks
+from socketd.workers.figures import tell
 from socketd.workers.link import LinkFailed
-from socketd.workers.master import MasterDaemon, make_master
+from socketd.workers.master import FIGURES, MasterDaemon, make_master
 from socketd.workers.messages import unpack
+from socketd.workers.standing import standing
+from socketd.workers.standing import take as take_standing
 from tests.support.fakes import HandReactor
 from tests.support.polling import DEADLINE
 from tests.workers.fakes import ProcessReactor
@@ -28,9 +38,15 @@ from tests.workers.fakes import ProcessReactor
 INI = """
 [echo]
 listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1, unix:@workers-test
+[fault:late]
+latency = 1s
 [ipsla]
 listen = udp:0:interface=127.0.0.1
 """
+
+
+#: What a worker counts.
+ECHO = ServiceSnapshot("echo", 2, Counters(connections=3))
 
 
 class MasterTests(SynchronousTestCase):
@@ -38,8 +54,10 @@ class MasterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.asked: list[str] = []
+        self.switched: list[Any] = []
         self.tasks: list[dict[str, Any]] = []
         self.stopped: Deferred[None] = Deferred()
+        self.figures: Any = tell(Snapshot(State.SERVING, "", services=(ECHO,), waiting=1), None)
         self.serves: Deferred[None] | None = None
         self.prepares: list[Deferred[None]] | None = None
         self.ini = INI
@@ -55,6 +73,9 @@ class MasterTests(SynchronousTestCase):
                 "resume": self._resume,
                 "observe": lambda **values: None,
                 "ping": lambda: {"last_id": 9, "connections": 4},
+                "snapshot": lambda: self.figures,
+                "switch": lambda faults: self.switched.append(faults),
+                "attend": lambda attended: self.asked.append(f"attend {attended}"),
             }
         )
 
@@ -151,6 +172,81 @@ class MasterTests(SynchronousTestCase):
             ready, _, _ = select.select(socks, [], [], DEADLINE)
             ready[0].accept()[0].close()
             return socks.index(ready[0])
+
+    def test_figures(self) -> None:
+        """What it shows is what the workers have counted; those that died, too."""
+        daemon = self.start()
+        self.assertEqual(daemon.snapshot().services[0].counters.connections, 0)
+        self.successResultOf(daemon.refresh())
+        for deaths in (0, 1):
+            found = daemon.snapshot()
+            self.assertEqual(found.services[0].counters.connections, 6)
+            self.assertEqual((found.connections, found.waiting), (4 - 2 * deaths, 2 - deaths))
+            self.assertEqual([one.is_serving for one in found.workers], [True, not deaths])
+            self.processes.processes[1].end()
+        self.processes.advance(0)
+        self.successResultOf(daemon.refresh())
+        self.assertEqual(daemon.snapshot().services[0].counters.connections, 9)
+
+    def test_late_figures(self) -> None:
+        """A worker that is late does not hold up the others; what it tells then counts."""
+        daemon = self.start()
+        figures, self.figures = self.figures, Deferred()
+        refreshed = daemon.refresh()
+        self.processes.advance(FIGURES / 2)
+        self.assertNoResult(refreshed)
+        self.processes.advance(FIGURES / 2)
+        self.successResultOf(refreshed)
+        self.assertEqual(daemon.snapshot().services[0].counters.connections, 0)
+        self.figures.callback(figures)
+        self.assertEqual(daemon.snapshot().services[0].counters.connections, 3)
+
+    def test_untrue_figures(self) -> None:
+        """One that tells what no worker tells is killed."""
+        daemon = self.start()
+        for found in ({}, {"services": 7}, {"odd": 7}):
+            self.figures = found
+            process = self.processes.processes[-1]
+            self.successResultOf(daemon.refresh())
+            self.assertTrue(process.killed)
+            process.end(signal.SIGKILL)
+            self.processes.advance(60)
+
+    def test_checked(self) -> None:
+        """They are collected once a second, as what a worker has counted since dies with it."""
+        daemon = self.start()
+        self.reactor.advance(CHECK_INTERVAL)
+        self.assertEqual(daemon.snapshot().services[0].counters.connections, 6)
+
+    def test_health(self) -> None:
+        """Without one of the workers, some sources are not served."""
+        daemon = self.start()
+        self.processes.processes[1].end()
+        self.assertEqual(daemon.snapshot().health, "worker 1 does not serve")
+        self.processes.advance(0)
+        self.assertEqual(daemon.snapshot().health, State.SERVING)
+
+    def test_standing(self) -> None:
+        """One that is started again has what operators have changed before."""
+        daemon = self.start()
+        (network,) = parse_networks("192.0.2.0/24")
+        daemon.bans.add(network, 60.0)
+        daemon.event_bus.level = LogLevel.warn
+        switch(daemon.services[0], daemon.settings.faults["late"])
+        daemon.operator.attach(lambda: None)
+        self.assertEqual(self.asked, ["attend True"] * 2)
+        self.processes.processes[1].end()
+        self.processes.advance(0)
+        task = self.tasks[-1]
+        self.assertTrue(task["attended"])
+        for child in daemon.services:
+            child.close()
+        other = self.start()
+        take_standing(other, **task["standing"])
+        self.assertEqual(standing(other), standing(daemon))
+        self.assertEqual([one.network for one in other.bans.current()], [network])
+        self.assertEqual(switches(other.services), switches(daemon.services))
+        self.assertIsNotNone(switches(other.services)["echo"])
 
     def test_deaths(self) -> None:
         """A death is counted."""

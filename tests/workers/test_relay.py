@@ -34,7 +34,7 @@ class RelayCase(SynchronousTestCase):
         link = Link({}, lambda: None)
         log: Any = lambda **values: self.told.append(values)  # noqa: E731
         handlers: Handlers = {"event": self._event, "log": log}
-        connect(link, Link(handlers, lambda: None))
+        connect(link, Link(handlers, lambda: None, self.fail))
         self.link, self.bus = link, RelayBus(Clock(), link=link)
 
     def _event(self, name: str, logged: bool, facts: dict[str, Any]) -> None:

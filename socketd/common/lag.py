@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import accumulate
 from typing import Any
 
-from prometheus_client.core import HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from attrs import define, field
 from twisted.application.service import Service
 
 #: Interval of the measurement (seconds).
@@ -19,20 +16,44 @@ INTERVAL = 1.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-class LagMeter(Service, Collector):
+@define
+class Lag:
     """
-    Sets a timer once a second, and counts its lag in a histogram.
+    A histogram of lags.
 
-    @ivar last: the last lag (seconds).
+    @ivar counts: how many there were up to each of L{BUCKETS}, and above.
+    @ivar total: their sum (seconds).
+    @ivar last: the last one (seconds).
+    """
+
+    counts: list[int] = field(factory=lambda: [0] * (len(BUCKETS) + 1))
+    total: float = 0.0
+    last: float = 0.0
+
+    def note(self, lag: float) -> None:
+        """Count a lag."""
+        self.counts[bisect_left(BUCKETS, lag)] += 1
+        self.total += lag
+        self.last = lag
+
+    def after(self, before: Lag) -> Lag:
+        """Return the histogram of both, of which this is the later one."""
+        counts = [one + other for one, other in zip(self.counts, before.counts)]
+        return Lag(counts, self.total + before.total, self.last)
+
+
+class LagMeter(Service):
+    """
+    Sets a timer once a second, and counts its lag.
+
+    @ivar lag: what it has counted.
     """
 
     def __init__(self, clock: Any) -> None:
         self.setName("lag")
+        self.lag = Lag()
         self._clock = clock
         self._call: Any = None
-        # One more, for a lag above the last bound.
-        self._counts = [0] * (len(BUCKETS) + 1)
-        self._sum = self.last = 0.0
 
     def startService(self) -> None:
         super().startService()
@@ -44,21 +65,10 @@ class LagMeter(Service, Collector):
             self._call.cancel()
             self._call = None
 
-    def collect(self) -> Iterator[Metric]:
-        names = [*map(str, BUCKETS), "+Inf"]
-        yield HistogramMetricFamily(
-            "socketd_event_loop_lag_seconds",
-            "How late a timer of the event loop was, measured once a second.",
-            buckets=list(zip(names, accumulate(self._counts))),
-            sum_value=self._sum,
-        )
-
     def _start(self) -> None:
         due = self._clock.seconds() + INTERVAL
         self._call = self._clock.callLater(INTERVAL, self._note, due)
 
     def _note(self, due: float) -> None:
-        self.last = lag = max(0.0, self._clock.seconds() - due)
-        self._counts[bisect_left(BUCKETS, lag)] += 1
-        self._sum += lag
+        self.lag.note(max(0.0, self._clock.seconds() - due))
         self._start()

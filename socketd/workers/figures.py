@@ -1,0 +1,209 @@
+"""
+The figures of all workers: what each has told last, and the sums of the processes that have died.
+
+A worker is asked at least once a second; what it has counted after that is lost with it. No sum
+ever goes back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from typing import Any
+
+import attrs
+from attrs import define, evolve, field, frozen
+
+from socketd.common.counters import Counters
+from socketd.common.lag import BUCKETS, Lag
+from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
+from socketd.workers import checks
+from socketd.workers.link import Malformed
+
+#: The most reasons of one counter, and listeners of one service, that a worker may name.
+MAX_NAMES = 1024
+
+
+def tell(snapshot: Snapshot, lag: Lag | None) -> dict[str, Any]:
+    """
+    Make the figures of a worker fit for the link.
+
+    @param lag: C{None}: it is not measured.
+    """
+    services = [
+        {
+            "name": one.name,
+            "connections": one.connections,
+            "counters": {
+                name: [[_key(key), count] for key, count in figure.items()]
+                if isinstance(figure, Counter) else figure
+                for name, figure in attrs.asdict(one.counters, recurse=False).items()
+            },
+            "listeners": one.listeners,
+            "drops": one.kernel_drops or 0,
+            "faulty": one.fault.connections if one.fault else 0,
+        }
+        for one in (*snapshot.services, *snapshot.removed)
+    ]  # fmt: skip
+    told = attrs.asdict(lag) if lag else None
+    return {"services": services, "waiting": snapshot.waiting, "lag": told}
+
+
+def _key(key: Any) -> Any:
+    return list(key) if isinstance(key, tuple) else key
+
+
+@frozen
+class Share:
+    """
+    What one worker counts of a service.
+
+    @ivar listeners: its listeners, those too that only it has.
+    @ivar drops: what the kernel has dropped at these.
+    @ivar faulty: how many connections came since the service's fault profile is on.
+    """
+
+    connections: int
+    counters: Counters
+    listeners: tuple[str, ...]
+    drops: int
+    faulty: int
+
+
+@define
+class Shares:
+    """What a worker has told: its part of each service, by name; all of them again if it died."""
+
+    services: dict[str, Share] = field(factory=dict)
+    waiting: int = 0
+    lag: Lag = field(factory=Lag)
+
+
+def take(services: Any = None, waiting: Any = None, lag: Any = None) -> Shares:
+    """Undo L{tell}; raise L{Malformed} for anything else."""
+    if not isinstance(services, list):
+        raise Malformed("it told no services")
+    shares = {checks.text(name): share for name, share in map(_share, services)}
+    return Shares(shares, checks.count(waiting), Lag() if lag is None else _lag(lag))
+
+
+def _share(found: Any) -> tuple[Any, Share]:
+    if not isinstance(found, dict) or not isinstance(found.get("counters"), dict):
+        raise Malformed("it told no service")
+    listeners = tuple(map(checks.text, _list(found.get("listeners"))))
+    figures = {
+        one.name: _figure(one.name, found["counters"].get(one.name))
+        for one in attrs.fields(Counters)
+    }
+    connections, drops, faulty = (
+        checks.count(found.get(name)) for name in ("connections", "drops", "faulty")
+    )
+    share = Share(connections, Counters(**figures), listeners, drops, faulty)
+    return found.get("name"), share
+
+
+def _list(found: Any) -> list[Any]:
+    if not isinstance(found, list) or len(found) > MAX_NAMES:
+        raise Malformed("it told no list, or a long one")
+    return found
+
+
+def _figure(name: str, found: Any) -> Any:
+    if name not in _TABLES:
+        return checks.count(found)
+    figure: Counter[Any] = Counter()
+    for one in _list(found):
+        if len(_list(one)) != 2:
+            raise Malformed("it told no reason with its count")
+        figure[_reason(one[0], name in _PAIRS)] = checks.count(one[1])
+    return figure
+
+
+def _reason(found: Any, is_pair: bool) -> Any:
+    if not is_pair:
+        return checks.text(found)
+    if len(_list(found)) != 2:
+        raise Malformed("it told no pair of reasons")
+    return checks.text(found[0]), checks.text(found[1])
+
+
+def _lag(found: Any) -> Lag:
+    if not isinstance(found, dict):
+        raise Malformed("it told no lag")
+    counts = [checks.count(one) for one in _list(found.get("counts"))]
+    if len(counts) != len(BUCKETS) + 1:
+        raise Malformed("it told no lag")
+    return Lag(counts, checks.number(found.get("total")), checks.number(found.get("last")))
+
+
+_TABLES = {
+    name for name, one in attrs.asdict(Counters(), recurse=False).items() if type(one) is Counter
+}
+_PAIRS = {"probes"}
+
+
+@define(eq=False)
+class Figures:
+    """The figures of all workers, by their numbers."""
+
+    size: int
+    _last: list[Shares] = field(init=False)
+    _dead: list[Shares] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._last = [Shares() for _ in range(self.size)]
+        self._dead = [Shares() for _ in range(self.size)]
+
+    def note(self, index: int, told: Shares, names: Container[str]) -> None:
+        """Note what a worker has told of the services that there are."""
+        told.services = {name: one for name, one in told.services.items() if name in names}
+        self._last[index] = told
+
+    def bury(self, index: int) -> None:
+        """Keep the counters of a worker that has died."""
+        last, dead = self._last[index], self._dead[index]
+        self._last[index] = Shares()
+        for name, share in last.services.items():
+            before = dead.services.get(name)
+            if before is not None:
+                share.counters.include(before.counters)
+                share = evolve(share, drops=share.drops + before.drops)
+            dead.services[name] = evolve(share, connections=0, listeners=(), faulty=0)
+        dead.lag = last.lag.after(dead.lag)
+
+    def lag(self, index: int) -> Lag:
+        """Return the lag of a worker, with that of the processes before."""
+        return self._last[index].lag.after(self._dead[index].lag)
+
+    def add(self, own: Snapshot) -> Snapshot:
+        """Add all of it to what the master shows of itself."""
+        return evolve(
+            own,
+            services=tuple(map(self._of_service, own.services)),
+            removed=tuple(map(self._of_service, own.removed)),
+            waiting=sum(one.waiting for one in self._last),
+            connections=sum(
+                share.connections for one in self._last for share in one.services.values()
+            ),
+        )
+
+    def _of_service(self, own: ServiceSnapshot) -> ServiceSnapshot:
+        told = (one.services.get(own.name) for one in (*self._last, *self._dead))
+        found = [share for share in told if share is not None]
+        counters = own.counters
+        for share in found:
+            counters.include(share.counters)
+        listeners = [*own.listeners, *(text for share in found for text in share.listeners)]
+        drops, fault = own.kernel_drops, own.fault
+        if drops is not None:
+            drops += sum(share.drops for share in found)
+        if fault is not None:
+            faulty = fault.connections + sum(share.faulty for share in found)
+            fault = evolve(fault, connections=faulty)
+        return evolve(
+            own,
+            connections=own.connections + sum(share.connections for share in found),
+            listeners=tuple(dict.fromkeys(listeners)) if own.listeners else (),
+            kernel_drops=drops,
+            fault=fault,
+        )

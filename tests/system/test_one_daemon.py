@@ -1,0 +1,226 @@
+"""A daemon with workers is one daemon to operators, scrapers and the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from threading import Event, Thread
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.polling import DEADLINE, wait_until
+from tests.support.processes import Daemon
+from tests.support.sockets import read_to_end
+from tests.support.workers import SOURCES, WorkersCase
+
+INI = """
+[socketd]
+workers = 2
+control = {directory}/socketd/control.sock
+http = tcp:0:interface=127.0.0.1
+[echo]
+listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
+[ack]
+listen = tcp:0:interface=127.0.0.1
+operator_timeout = 60s
+[fault:slow]
+latency = 1ms
+"""
+
+
+class OneDaemonCase(WorkersCase):
+    """A daemon with two workers, asked as one."""
+
+    def asked(self, **request: Any) -> dict[str, Any]:
+        """Ask at the control socket."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(DEADLINE)
+            sock.connect(str(self.directory / "socketd" / "control.sock"))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            sock.shutdown(socket.SHUT_WR)
+            answer: dict[str, Any] = json.loads(read_to_end(sock))
+        return answer
+
+    def done(self, command: str, **arguments: Any) -> str:
+        """Execute a command that must succeed, and return its sentence."""
+        answer = self.asked(command=command, **arguments)
+        self.assertTrue(answer["ok"], answer)
+        return str(answer.get("text", ""))
+
+    def rows(self, command: str, **arguments: Any) -> list[dict[str, Any]]:
+        """Ask for a table."""
+        rows: list[dict[str, Any]] = self.asked(command=command, **arguments)["rows"]
+        return rows
+
+    def one_of_each(
+        self, daemon: Daemon, stack: ExitStack, service: str = "echo"
+    ) -> list[socket.socket]:
+        """Connect to both workers; the first connection is that of the first one."""
+        found: dict[int, socket.socket] = {}
+        for source in SOURCES:
+            sock = self.connect(daemon, source, service)
+            found.setdefault((self.number(daemon, sock) - 1) % 2, sock)
+            if len(found) == 2:
+                break
+        return [stack.enter_context(found[worker]) for worker in (0, 1)]
+
+    def page(self, daemon: Daemon, path: str) -> str:
+        """Read a page of the daemon."""
+        host, port = daemon.address("http")
+        connection = HTTPConnection(host, port, timeout=DEADLINE)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def figures(self, daemon: Daemon) -> tuple[dict[str, float], dict[str, float]]:
+        """Scrape: the counters and the other figures, by name and labels."""
+        counters: dict[str, float] = {}
+        others: dict[str, float] = {}
+        for family in text_string_to_metric_families(self.page(daemon, "/metrics")):
+            for sample in family.samples:
+                name = sample.name + str(sorted(sample.labels.items()))
+                counts = family.type == "counter" or sample.name.endswith(("_bucket", "_count"))
+                (counters if counts else others)[name] = sample.value
+        return counters, others
+
+
+class CommandTests(OneDaemonCase):
+    """Each command concerns the right worker, or all of them."""
+
+    def test_connections(self) -> None:
+        """A connection is found at whichever worker it is, by its id."""
+        with self.started(INI) as daemon, ExitStack() as stack:
+            socks = self.one_of_each(daemon, stack)
+            ids = [self.number(daemon, sock) for sock in socks]
+            found = [row["id"] for row in self.rows("connections")]
+            self.assertEqual(found, sorted(found))
+            self.assertLessEqual(set(ids), set(found))
+            after = self.rows("connections", after=min(ids))
+            self.assertNotIn(min(ids), [row["id"] for row in after])
+            for number, sock in zip(ids, socks):
+                shown = self.asked(command="show", id=number)["connection"]
+                self.assertEqual((shown["id"], shown["service"]), (number, "echo"))
+                self.assertEqual(self.done("reply", id=number, text="hi"), f"sent to {number}")
+                self.assertEqual(sock.recv(16), b"hi")
+            self.done("half-close", id=ids[0])
+            self.assertEqual(socks[0].recv(16), b"")
+            self.done("close", id=ids[0])
+            self.done("reset", id=ids[1])
+            self.assertRaises(ConnectionResetError, socks[1].recv, 16)
+            answer = self.asked(command="show", id=ids[1])
+            self.assertEqual(answer["error"], f"no connection {ids[1]}; see connections")
+            self.assertFalse(self.asked(command="show", id="x")["ok"])
+
+    def test_figures(self) -> None:
+        """Status and services count what all have done."""
+        with self.started(INI) as daemon, ExitStack() as stack:
+            for sock in self.one_of_each(daemon, stack):
+                self.check_echo(sock)
+            self.assertEqual(self.asked(command="status")["connections"], 2)
+            (echo, _) = self.rows("services")
+            self.assertEqual((echo["open"], echo["messages"]), (2, 2))
+
+    def test_changes(self) -> None:
+        """A change is one of all workers, also of one that is started later."""
+        with self.started(INI) as daemon, ExitStack() as stack:
+            socks = self.one_of_each(daemon, stack)
+            switched = self.asked(command="fault", service="echo", profile="slow", now="now")
+            self.assertEqual(switched["connections_switched"], 2)
+            names = [sock.getsockname()[0] for sock in socks]
+            banned = self.asked(command="ban", source=names[1])
+            self.assertEqual(banned["connections_reset"], 1)
+            self.done("log-level", level="debug")
+            pid = self.serving(daemon, 1)
+            os.kill(pid, signal.SIGKILL)
+            daemon.output.find(rf"worker 1 \(process {pid}\) died")
+            self.serving(daemon, 1)
+            with self.connect(daemon, names[1]) as sock:
+                self.assertRaises(ConnectionResetError, sock.recv, 16)
+            with self.connect(daemon, names[0]) as sock:
+                self.check_echo(sock)
+            (slow,) = self.rows("faults")
+            self.assertEqual((slow["service"], slow["seed"]), ("echo", switched["seed"]))
+            self.done("unban", source=names[1])
+            with self.connect(daemon, names[1]) as sock:
+                self.check_echo(sock)
+
+
+class ScrapeTests(OneDaemonCase):
+    """/metrics of a daemon whose workers die."""
+
+    @contextmanager
+    def load(self, daemon: Daemon) -> Iterator[list[int]]:
+        """Send datagrams from all sources, and count what is answered."""
+        counts, is_over = [0], Event()
+
+        def run() -> None:
+            while not is_over.is_set():
+                for source in SOURCES:
+                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                        sock.bind((source, 0))
+                        sock.settimeout(0.1)
+                        sock.sendto(b"hello", daemon.address("echo", "udp"))
+                        try:
+                            counts[0] += bool(sock.recv(16))
+                        except TimeoutError:
+                            pass
+
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield counts
+        finally:
+            is_over.set()
+            thread.join(DEADLINE)
+
+    def test_kill(self) -> None:
+        """No counter goes back when a worker is killed under load, and the sums are right."""
+        name = "socketd_datagrams_received_total[('service', 'echo')]"
+        with self.started(INI) as daemon:
+            before, others = self.figures(daemon)
+            up = "socketd_worker_up[('worker', '{}')]".format
+            self.assertEqual([others[up(0)], others[up(1)]], [1, 1])
+            with self.load(daemon) as answered:
+                for worker in (0, 1):
+                    goal = answered[0] + 100
+                    wait_until(lambda: answered[0] > goal, "no answers")
+                    pid = self.serving(daemon, worker)
+                    os.kill(pid, signal.SIGKILL)
+                    for _ in range(5):
+                        found, _ = self.figures(daemon)
+                        back = [one for one, value in before.items() if found[one] < value]
+                        self.assertEqual(back, [])
+                        before = found
+                    daemon.output.find(rf"worker {worker} \(process {pid}\) died")
+                    self.serving(daemon, worker)
+            after, _ = self.figures(daemon)
+            self.assertEqual(after["socketd_worker_deaths_total[]"], 2)
+            total = after[name]
+            # What a worker had counted after it was asked last is lost with it.
+            self.assertGreater(total, answered[0] / 2)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(DEADLINE)
+                sock.connect(daemon.address("echo", "udp"))
+                for _ in range(10):
+                    sock.send(b"hello")
+                    sock.recv(16)
+            # A scrape right after another one has the same page.
+            wait_until(lambda: self.figures(daemon)[0][name] > total, "no new figures")
+            self.assertEqual(self.figures(daemon)[0][name], total + 10)
+
+    def test_hung(self) -> None:
+        """One that does not answer does not hold up a scrape, nor take its figures along."""
+        with self.started(INI) as daemon:
+            before, _ = self.figures(daemon)
+            os.kill(self.serving(daemon, 0), signal.SIGSTOP)
+            found, _ = self.figures(daemon)
+            self.assertEqual([one for one in before if found[one] < before[one]], [])
+            daemon.output.wait_for("worker 0 .* has not answered")
