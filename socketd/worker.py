@@ -32,7 +32,7 @@ from socketd.daemon.summaries import Summaries
 from socketd.daemon.wiring import make_daemon
 from socketd.net.listen import Bound
 from socketd.net.reactor.batch import batched
-from socketd.net.service_state import ConnectionTable
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
@@ -40,7 +40,7 @@ from socketd.workers.crew import LINK
 from socketd.workers.figures import tell
 from socketd.workers.link import Link, LinkFailed
 from socketd.workers.messages import unpack
-from socketd.workers.relay import RelayBus, RelayLog
+from socketd.workers.relay import RelayBus, RelayLog, RelayQueue
 from socketd.workers.standing import take
 
 #: C{PR_SET_PDEATHSIG} of prctl(2).
@@ -74,16 +74,18 @@ class WorkerProcess:
 
     @ivar link: the link to it.
     @ivar daemon: what serves, after L{serve}.
+    @ivar queue: what tells of the connections that wait for an operator.
     """
 
     daemon: Daemon
     bus: RelayBus
+    queue: RelayQueue
 
     def __init__(self, reactor: Any) -> None:
         asked = (
             self.serve, self.ping, self.request, self.switch, self.attend, self.observe,
-            self.snapshot, self.prepare, self.commit, self.roll_back, self.drain, self.resume,
-            self.stop, self.abort,
+            self.observe_connection, self.word, self.snapshot, self.prepare, self.commit,
+            self.roll_back, self.drain, self.resume, self.stop, self.abort,
         )  # fmt: skip
         self.link = Link({one.__name__: one for one in asked}, self._left_alone)
         self._reactor = reactor
@@ -91,6 +93,7 @@ class WorkerProcess:
         self._reload: Reload | None = None
         self._status = 1
         self._meter: LagMeter | None = None
+        self._observed: dict[int, tuple[ServiceState | None, int]] = {}
 
     def _left_alone(self) -> None:
         """End at once: without the master, nothing here is of use."""
@@ -133,6 +136,8 @@ class WorkerProcess:
         self.daemon.startService()
         if is_draining:
             self.daemon.drain()
+        self.queue = RelayQueue(self.daemon, self.link)
+        self.link.changed = self._link_changed
         take(self.daemon, **standing)
         self.attend(attended)
         self._summaries = Summaries(self.bus, self._counters)
@@ -176,6 +181,28 @@ class WorkerProcess:
     def observe(self, heard: bool, watched: bool) -> None:
         """See L{RelayBus.observe}."""
         self.bus.observe(heard, watched)
+
+    def observe_connection(self, number: int, count: int) -> None:
+        """Have the messages of a connection's service be events for more, or fewer, viewers."""
+        state, viewers = self._observed.pop(number, (None, 0))
+        connection = self.daemon.find(number)
+        if state is None and connection is not None:
+            state = connection.service_state
+        if state is not None:
+            state.observe(count)
+            if viewers + count > 0:
+                self._observed[number] = state, viewers + count
+
+    def word(self, number: int, asked: float, reply: bytes) -> None:
+        """Answer a connection that has waited since then."""
+        question = self.daemon.operator.find(number)
+        if question is not None and question.asked == asked:
+            self.daemon.operator.answer(question, reply)
+
+    def _link_changed(self) -> None:
+        if not self.link.is_full:
+            self.bus.tell_lost()
+            self.queue.tell_rest()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the figures of the daemon."""

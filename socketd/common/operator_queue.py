@@ -13,6 +13,9 @@ from socketd.common.text import escaped
 #: Limit of waiting connections: more than a person can answer; further ones are not queued.
 MAX_WAITING = 1000
 
+#: Waiting connections of which operators are told; C{waiting} lists all of them.
+TOLD_WAITING = 16
+
 
 @define(eq=False)
 class Question:
@@ -22,12 +25,14 @@ class Question:
     @ivar transport: the connection.
     @ivar answered: called with the answer; empty bytes mean that there is none.
     @ivar said: the message that waits for an answer, escaped and cut.
+    @ivar asked: when it began to wait.
     """
 
     transport: Any
     answered: Callable[[bytes], None]
     timeout: IDelayedCall
     said: str = ""
+    asked: float = 0.0
 
 
 @define(eq=False)
@@ -113,7 +118,7 @@ class OperatorQueue:
         if len(self._waiting) >= MAX_WAITING:
             return None
         expiry = self.clock.callLater(timeout, lambda: self.answer(question, b""))
-        question = Question(transport, answered, expiry, escaped(said))
+        question = Question(transport, answered, expiry, escaped(said), self.clock.seconds())
         self._waiting.append(question)
         self._changed()
         return question

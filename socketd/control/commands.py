@@ -83,7 +83,7 @@ async def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Comma
 
 def answer(daemon: Daemon, question: Question, reply: bytes, who: str) -> None:
     """Answer a connection that waits; C{who} is how the log names the operator."""
-    connection = daemon.connection_table.get(question.transport.connection_id)
+    connection = daemon.find(question.transport.connection_id)
     daemon.operator.answer(question, reply)
     if connection is not None:
         connection.service_state.emit(

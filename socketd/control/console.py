@@ -110,8 +110,7 @@ class Console(Protocol):
         answer(self.daemon, waiting, raw(word), self.who)
 
     def _complete(self, before: str) -> list[str]:
-        connections = islice(self.daemon.connection_table, MAX_IDS)
-        ids = [str(connection.connection_id) for connection in connections]
+        ids = list(map(str, islice(self.daemon.connection_ids, MAX_IDS)))
         services = [service.settings.name for service in self.daemon.services]
         profiles = (*self.daemon.settings.faults, OFF)
         return complete(before, {"ID": ids, "SERVICE": services, "PROFILE": profiles})
@@ -160,14 +159,14 @@ class Console(Protocol):
 
     def name_of(self, waiting: Question) -> str:
         number = waiting.transport.connection_id
-        found = self.daemon.connection_table.get(number)
+        found = self.daemon.find(number)
         if found is None:
             return f"connection {number}"
         return f"{found.service_state.name} {number} ({found.peer})"
 
     def _prompt_text(self) -> str:
         # With a single connection and a single operator the name is redundant.
-        is_only = len(self.daemon.connection_table) == self.daemon.operator.operators == 1
+        is_only = self.daemon.connection_count == self.daemon.operator.operators == 1
         return self._prompt.text(is_only)
 
     def watch(self, service: str | None) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from socketd.common.answers import Answer
+from socketd.common.operator_queue import TOLD_WAITING
 from socketd.daemon.daemon import Daemon
-
-#: Waiting connections named in the event; C{waiting} lists all of them.
-TOLD_WAITING = 16
 
 
 def queue_event(daemon: Daemon) -> Answer:
@@ -22,9 +20,9 @@ def queue_event(daemon: Daemon) -> Answer:
             "left": round(question.timeout.getTime() - now, 1),
         }
         for question in waiting[:TOLD_WAITING]
-        if (connection := daemon.connection_table.get(question.transport.connection_id))
+        if (connection := daemon.find(question.transport.connection_id))
     ]
-    count = len(waiting) if oldest else 0
+    count = daemon.operator.count if oldest else 0
     return {
         "event": "waiting",
         "count": count,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -180,6 +181,27 @@ class Daemon(Service):
             bans=len(self.bans.current()),
             reloads=dict(self.reloads),
         )
+
+    @property
+    def connection_ids(self) -> Iterable[int]:
+        """The ids of connections that an operator may mean."""
+        return (connection.connection_id for connection in self.connection_table)
+
+    def find(self, connection_id: int) -> Connection | None:
+        """Find an open connection; where others serve, one that waits for the operator."""
+        return self.connection_table.get(connection_id)
+
+    def observe(self, connection_id: int) -> Callable[[], object]:
+        """
+        Have the messages of a connection's service be events.
+
+        @return: ends that.
+        """
+        connection = self.connection_table.get(connection_id)
+        if connection is None:
+            return lambda: None
+        connection.service_state.observe(1)
+        return partial(connection.service_state.observe, -1)
 
     def refresh(self) -> Deferred[None]:
         """Have L{snapshot} be of now, where others serve; fires then, or when that takes long."""

@@ -26,7 +26,6 @@ from socketd.control.queue_event import queue_event
 from socketd.control.reports import status_facts
 from socketd.control.results import event_object
 from socketd.daemon.daemon import Daemon
-from socketd.net.service_state import ServiceState
 from socketd.web.history import INTERVAL, History
 from socketd.web.server import PageRequest
 
@@ -53,13 +52,14 @@ class Viewer:
 
     @ivar who: how the log names it, if it attends as an operator; else empty.
     @ivar shown: the id of the connection whose messages it is told; 0 for none.
+    @ivar unobserve: called when it is told no more.
     @ivar left_out: how many ticks and messages it has missed.
     """
 
     request: PageRequest
     who: str = ""
     shown: int = 0
-    shown_state: ServiceState | None = None
+    unobserve: Callable[[], object] = lambda: None
     messages: list[Answer] = field(factory=list, init=False)
     left_out: int = field(default=0, init=False)
     full_since: float | None = field(default=None, init=False)
@@ -143,14 +143,12 @@ class Live(Service):
         @param who: the operator that attends by it; empty for a viewer only.
         @param shown: the id of the connection whose messages are told; 0: none.
         """
-        connection = self._daemon.connection_table.get(shown)
-        state = None if connection is None else connection.service_state
-        viewer = Viewer(request, who, shown, state, now=self._daemon.reactor.seconds)
+        viewer = Viewer(request, who, shown, now=self._daemon.reactor.seconds)
         request.notifyFinish().addBoth(lambda _: self._close(viewer))
         request.registerProducer(viewer, True)
         self.viewers.append(viewer)
-        if state is not None:
-            state.observe(1)
+        if shown:
+            viewer.unobserve = self._daemon.observe(shown)
         if who:
             # The queue itself is told to every viewer.
             self._daemon.operator.attach(viewer.tell_rest, who)
@@ -160,8 +158,7 @@ class Live(Service):
 
     def _close(self, viewer: Viewer) -> None:
         self.viewers.remove(viewer)
-        if viewer.shown_state is not None:
-            viewer.shown_state.observe(-1)
+        viewer.unobserve()
         if viewer.who:
             self._daemon.operator.detach(viewer.tell_rest)
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -107,7 +108,11 @@ class Worker(ProcessProtocol):
 
     def _spawn(self) -> Link:
         reactor = self._crew.reactor
-        heard: Handlers = {"event": self._crew.emit, "log": self._crew.log}
+        heard: Handlers = {
+            "event": self._crew.emit,
+            "log": self._crew.log,
+            "queue": partial(self._crew.queued, self),
+        }
         link = Link(heard, lambda: None, self.refuse)
         factory = Factory.forProtocol(lambda: link)
         ours, theirs = socket.socketpair()
@@ -247,6 +252,8 @@ class Crew:
     @ivar task: returns what a worker has to serve, by its index.
     @ivar ready: called when all serve for the first time.
     @ivar gone: called with one that has died.
+    @ivar queued: called with one whose queue for the operator has changed, how many connections
+        wait there, and the oldest, unchecked.
     @ivar deaths: how many processes have died.
     @ivar held: the workers that are to start when L{release} is called; C{None}: at once.
     """
@@ -257,6 +264,7 @@ class Crew:
     task: Callable[[int], Task]
     ready: Callable[[], object]
     gone: Callable[[Worker], object] = lambda worker: None
+    queued: Callable[..., object] = lambda worker, count, oldest: None
     workers: list[Worker] = field(init=False)
     deaths: int = field(default=0, init=False)
     held: list[Worker] | None = field(default=None, init=False)

@@ -168,7 +168,8 @@ class Link(Int32StringReceiver):
         handled.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(Malformed):
+        if self._refuse is not None and failure.check(Malformed, TypeError):
+            # TypeError: other values than the handler takes.
             self._end_worker(failure.getErrorMessage())
         else:
             self._log.failure("", failure)

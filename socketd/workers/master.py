@@ -22,6 +22,7 @@ from socketd.net.sockets.group import Sharing
 from socketd.workers.crew import Crew, Task, Worker
 from socketd.workers.figures import Figures, take
 from socketd.workers.messages import pack
+from socketd.workers.queue import CrewQueue
 from socketd.workers.standing import standing
 
 #: How long the figures of workers may take (seconds); those of one that takes longer are the last
@@ -40,6 +41,8 @@ class MasterDaemon(Daemon):
 
     crew: Crew = field(init=False)
     figures: Figures = field(init=False)
+    operator: CrewQueue = field(init=False)
+    _is_attended: bool = field(default=False, init=False)
     _again: list[Deferred[Reloaded]] = field(factory=list, init=False)
 
     def privilegedStartService(self) -> None:
@@ -70,7 +73,9 @@ class MasterDaemon(Daemon):
         self.operator.watch(self._tell_attended)
 
     def _tell_attended(self) -> None:
-        self.crew.tell("attend", attended=self.operator.attended)
+        if self._is_attended != self.operator.attended:
+            self._is_attended = self.operator.attended
+            self.crew.tell("attend", attended=self._is_attended)
 
     def steer_again(self) -> None:
         """Steer sources anew, after workers may have stopped listening for a while (C{accept})."""
@@ -122,6 +127,37 @@ class MasterDaemon(Daemon):
         if told is not None:
             names = {state.name for state in self.service_states}
             self.figures.note(index, take(**told), names)
+
+    def find(self, connection_id: int) -> Any:
+        return self.operator.connection(connection_id)
+
+    @property
+    def connection_ids(self) -> list[int]:
+        return [question.transport.connection_id for question in self.operator.waiting]
+
+    def observe(self, connection_id: int) -> Callable[[], object]:
+        tell = partial(self._tell_owner, connection_id, "observe_connection")
+        tell(count=1)
+        return partial(tell, count=-1)
+
+    def _tell_owner(self, connection_id: int, about: str, **values: Any) -> None:
+        link = self.crew.owner(connection_id).link
+        if link is not None:
+            link.tell(about, number=connection_id, **values)
+
+    def say(self, connection_id: int, asked: float, reply: bytes) -> None:
+        """Have the worker of a connection that has waited since then answer it."""
+        self._tell_owner(connection_id, "word", asked=asked, reply=reply)
+
+    def queued(self, worker: Worker, count: Any, oldest: Any) -> None:
+        """Take what a worker tells of its queue."""
+        services = {state.name: state for state in self.service_states}
+        self.operator.tell(worker.index, count, oldest, services)
+
+    def bury(self, worker: Worker) -> None:
+        """Forget what is over with a worker that has died, and keep what it has counted."""
+        self.figures.bury(worker.index)
+        self.operator.tell(worker.index, 0, [], {})
 
     def _periodic_checks(self, turn: int) -> None:
         super()._periodic_checks(turn)
@@ -234,6 +270,7 @@ def make_master(reactor: Any, sharing: Sharing, *parts: Any) -> MasterDaemon:
     daemon: MasterDaemon = made(*parts)
     bus, task, ready = daemon.event_bus, daemon.task, daemon.serving
     daemon.figures = Figures(sharing.workers)
-    bury: Any = lambda worker: daemon.figures.bury(worker.index)  # noqa: E731
-    daemon.crew = Crew(reactor, bus, sharing.workers, task, ready, bury)
+    daemon.operator = CrewQueue(daemon.reactor, daemon.say)
+    made_of = reactor, bus, sharing.workers, task, ready, daemon.bury, daemon.queued
+    daemon.crew = Crew(*made_of)
     return daemon

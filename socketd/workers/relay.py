@@ -16,6 +16,7 @@ from socketd.common.events import (
     CERTIFICATE_REFUSED,
     CLOCK_STEPPED,
     DRAINING,
+    EVENTS_LEFT_OUT,
     FAULT_CHANGED,
     LINES_LOST,
     LISTENING,
@@ -26,6 +27,8 @@ from socketd.common.events import (
     Event,
     EventBus,
 )
+from socketd.common.operator_queue import TOLD_WAITING
+from socketd.daemon.daemon import Daemon
 from socketd.workers.link import Link
 
 #: The events that each process has, and that the master alone tells.
@@ -44,10 +47,8 @@ class RelayBus(EventBus):
 
     link: Link = field(kw_only=True)
     _lost: int = field(default=0, init=False)
+    _left_out: int = field(default=0, init=False)
     _is_active: bool | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.link.changed = self._tell_lost
 
     def observe(self, heard: bool, watched: bool) -> None:
         """
@@ -70,13 +71,58 @@ class RelayBus(EventBus):
             return
         if self.link.is_full:
             self._lost += logged
+            self._left_out += not logged
         else:
             self.link.tell("event", name=event.name, logged=logged, facts=_plain(facts))
 
-    def _tell_lost(self) -> None:
-        if self._lost and not self.link.is_full:
-            lost, self._lost = self._lost, 0
+    def tell_lost(self) -> None:
+        """Tell what was left out while the master did not read; it reads again."""
+        lost, self._lost = self._lost, 0
+        left_out, self._left_out = self._left_out, 0
+        if lost:
             self.emit(LINES_LOST, count=lost)
+        if left_out:
+            self.emit(EVENTS_LEFT_OUT, False, count=left_out)
+
+
+class RelayQueue:
+    """Tells the master which connections wait for an operator, at most once in a turn."""
+
+    def __init__(self, daemon: Daemon, link: Link) -> None:
+        self._daemon = daemon
+        self._link = link
+        self._due: Any = None
+        self._is_stale = False
+        daemon.operator.watch(self._changed)
+
+    def _changed(self) -> None:
+        if self._due is None:
+            self._due = self._daemon.reactor.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        self._due = None
+        self._is_stale = self._link.is_full
+        if self._is_stale:
+            return
+        operator = self._daemon.operator
+        oldest = [
+            {
+                "id": connection.connection_id,
+                "service": connection.service_state.name,
+                "peer": connection.peer,
+                "said": question.said,
+                "asked": question.asked,
+                "until": question.timeout.getTime(),
+            }
+            for question in operator.waiting[:TOLD_WAITING]
+            if (connection := self._daemon.find(question.transport.connection_id))
+        ]
+        self._link.tell("queue", count=operator.count, oldest=oldest)
+
+    def tell_rest(self) -> None:
+        """Tell what has changed while the master did not read; it reads again."""
+        if self._is_stale:
+            self._tell()
 
 
 def _hear(event: Event, facts: dict[str, Any]) -> None:

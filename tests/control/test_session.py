@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import STOPPING
+from socketd.common.operator_queue import TOLD_WAITING
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.server import MAX_SESSIONS, SessionFactory
-from socketd.control.queue_event import TOLD_WAITING
 from socketd.control.session import IDLE, MAX_LINE, Refusal, Session
 from socketd.daemon.reload import Reloaded
 from tests.control.fakes import connect, make_daemon, watch

@@ -613,7 +613,31 @@ _nts_fields = st.builds(lambda kind, size: ef(kind, bytes(size)), _field_kinds, 
 _nts_fields |= st.binary(max_size=12)
 
 #: What each target is given, besides anything at all.
+#: What a worker sends: JSON of the right kind, more or less.
+_plain = st.none() | st.integers(-2, 10**19) | st.floats() | st.booleans() | texts
+_nested = st.recursive(
+    _plain,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([
+        "ok", "rows", "columns", "text", "error", "status", "units", "id", "service", "peer",
+        "said", "asked", "until", "services", "counters", "waiting", "lag", "more", "answer",
+    ]), inner, max_size=5),
+    max_leaves=12,
+)  # fmt: skip
+_about = st.sampled_from(["event", "log", "queue", "ping"])
+_values = st.dictionaries(
+    st.sampled_from(
+        ["name", "logged", "facts", "level", "text", "traceback", "count", "oldest", "answer"]
+    ),
+    _nested,
+)
+_frames = (
+    st.fixed_dictionaries({"about": _about, "values": _values})
+    | st.fixed_dictionaries({"answer": st.integers(0, 12), "values": _values | _nested})
+    | st.fixed_dictionaries({"answer": st.integers(0, 12), "error": texts})
+).map(lambda frame: json.dumps(frame).encode())
+
 SHAPES: dict[str, Bytes] = {
+    "workers": st.lists(_frames | anything, max_size=4).map(b"\n".join),
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
     "arguments": arguments,

@@ -94,6 +94,7 @@ from tests.fuzz.page import check_page
 from tests.fuzz.rules import check_conversations, check_rules
 from tests.fuzz.stamp import check_stamp
 from tests.fuzz.web import check_http, check_websocket
+from tests.fuzz.workers import check_workers
 from tests.protocols.fakes import make_stream
 from tests.support.certificates import NOW, PRIVATE_MODE
 from tests.support.sockets import make_pair
@@ -700,7 +701,7 @@ _CHECKS: tuple[Check, ...] = (
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
     check_arguments, check_record, check_page, check_stamp, check_nts_ke, check_nts, check_ipsla,
-    check_nts_client, check_batches,
+    check_nts_client, check_batches, check_workers,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

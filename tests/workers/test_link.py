@@ -96,8 +96,10 @@ class LinkTests(SynchronousTestCase):
         """A message is not answered; an error of its handler is logged."""
         self.worker.tell("note", text="hello")
         self.assertEqual(self.told, ["hello"])
-        self.worker.tell("note", other="hello")
+        self.master.tell("note", other="hello")
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.worker.tell("note", other="hello")
+        self.assertEqual(len(self.refused), 1)
 
     def test_sockets(self) -> None:
         """Sockets go with a question, in their order; the other end has its own."""

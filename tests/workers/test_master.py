@@ -14,8 +14,10 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.counters import Counters
-from socketd.common.events import STEERING_FAILED, Event
+from socketd.common.events import OPERATOR_ANSWERED, STEERING_FAILED, Event
 from socketd.configuration import Configuration
+from socketd.control.commands import answer
+from socketd.control.queue_event import queue_event
 from socketd.daemon.daemon import CHECK_INTERVAL
 from socketd.daemon.faults import switch, switches
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
@@ -55,6 +57,8 @@ class MasterTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked: list[str] = []
         self.switched: list[Any] = []
+        self.said: list[Any] = []
+        self.shown: list[Any] = []
         self.tasks: list[dict[str, Any]] = []
         self.stopped: Deferred[None] = Deferred()
         self.figures: Any = tell(Snapshot(State.SERVING, "", services=(ECHO,), waiting=1), None)
@@ -75,6 +79,8 @@ class MasterTests(SynchronousTestCase):
                 "ping": lambda: {"last_id": 9, "connections": 4},
                 "snapshot": lambda: self.figures,
                 "switch": lambda faults: self.switched.append(faults),
+                "word": lambda **values: self.said.append(values),
+                "observe_connection": lambda **values: self.shown.append(values),
                 "attend": lambda attended: self.asked.append(f"attend {attended}"),
             }
         )
@@ -247,6 +253,39 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual([one.network for one in other.bans.current()], [network])
         self.assertEqual(switches(other.services), switches(daemon.services))
         self.assertIsNotNone(switches(other.services)["echo"])
+
+    def test_operator(self) -> None:
+        """Who waits at a worker waits here: it has a name, is answered, and dies with it."""
+        daemon = self.start()
+        found = {"id": 2, "service": "echo", "peer": "x", "said": "hi", "asked": 1.0}
+        link = self.processes.processes[1].link
+        link.tell("queue", count=1, oldest=[found | {"until": 9.0}])
+        event = queue_event(daemon)
+        self.assertEqual((event["count"], event["oldest"][0]["peer"]), (1, "x"))
+        (question,) = daemon.operator.waiting
+        self.assertEqual(list(daemon.connection_ids), [2])
+        answer(daemon, question, b"word", "me")
+        self.assertEqual(self.said, [{"number": 2, "asked": 1.0, "reply": b"word"}])
+        self.assertEqual(self.events[-1], OPERATOR_ANSWERED)
+        link.tell("queue", count=2, oldest=[found | {"until": 9.0, "asked": 2.0}])
+        self.processes.processes[1].end()
+        self.assertEqual(daemon.operator.count, 0)
+
+    def test_untrue_queue(self) -> None:
+        """A worker whose queue is none is killed."""
+        self.start()
+        self.processes.processes[1].link.tell("queue", count=1, oldest=7)
+        self.assertTrue(self.processes.processes[1].killed)
+
+    def test_observed(self) -> None:
+        """The messages of a connection are observed where it is."""
+        daemon = self.start()
+        end = daemon.observe(4)
+        end()
+        self.assertEqual(self.shown, [{"number": 4, "count": 1}, {"number": 4, "count": -1}])
+        self.processes.processes[1].end()
+        daemon.observe(4)()
+        self.assertEqual(len(self.shown), 2)
 
     def test_deaths(self) -> None:
         """A death is counted."""

@@ -18,9 +18,11 @@ from socketd.common.events import (
     MESSAGE_RECEIVED,
     PROTOCOL_FAILED,
 )
+from socketd.common.operator_queue import TOLD_WAITING
 from socketd.workers.link import Handlers, Link
-from socketd.workers.relay import RelayBus, RelayLog
-from tests.workers.fakes import connect
+from socketd.workers.relay import RelayBus, RelayLog, RelayQueue
+from tests.control.fakes import connect, make_daemon
+from tests.workers.fakes import connect as connect_links
 
 MADE: dict[str, Any] = {"service": "echo", "peer": "192.0.2.1:7", "connection": 3}
 MESSAGE: dict[str, Any] = {"service": "echo", "host": "192.0.2.1", "text": "hello"}
@@ -33,8 +35,9 @@ class RelayCase(SynchronousTestCase):
         self.told: list[Any] = []
         link = Link({}, lambda: None)
         log: Any = lambda **values: self.told.append(values)  # noqa: E731
-        handlers: Handlers = {"event": self._event, "log": log}
-        connect(link, Link(handlers, lambda: None, self.fail))
+        queue: Any = lambda count, oldest: self.told.append((count, oldest))  # noqa: E731
+        handlers: Handlers = {"event": self._event, "log": log, "queue": queue}
+        connect_links(link, Link(handlers, lambda: None, self.fail))
         self.link, self.bus = link, RelayBus(Clock(), link=link)
 
     def _event(self, name: str, logged: bool, facts: dict[str, Any]) -> None:
@@ -95,8 +98,47 @@ class BusTests(RelayCase):
             self.bus.emit(ACCEPT_FAILED, logged, service="echo", error="no", seconds=1.0)
         self.assertEqual(self.told, [])
         self.link.resumeProducing()
+        for _ in range(2):
+            self.bus.tell_lost()
+        lost = ("lines_lost", True, {"count": 2})
+        self.assertEqual(self.told, [lost, ("events_left_out", False, {"count": 1})])
+
+
+class QueueTests(RelayCase):
+    """Tests for L{RelayQueue}."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon = make_daemon()
+        self.queue = RelayQueue(self.daemon, self.link)
+
+    def turn(self) -> list[Any]:
+        """Have the reactor turn, and return what was told."""
+        self.daemon.reactor.advance(0)
+        told, self.told[:] = self.told[:], []
+        return told
+
+    def test_told(self) -> None:
+        """Once in a turn, the oldest are told, and how many there are."""
+        for _ in range(TOLD_WAITING + 2):
+            connect(self.daemon).receive(b"hello")
+        ((count, oldest),) = self.turn()
+        self.assertEqual((count, len(oldest)), (TOLD_WAITING + 2, TOLD_WAITING))
+        found = {name: oldest[0][name] for name in ("id", "service", "said")}
+        self.assertEqual(found, {"id": 1, "service": "ack", "said": "hello"})
+        self.assertEqual(oldest[0]["until"] - oldest[0]["asked"], 60.0)
+        self.assertEqual(self.turn(), [])
+
+    def test_full(self) -> None:
+        """While the master does not read, nothing is told, and then what has become of it."""
+        self.link.pauseProducing()
+        connect(self.daemon).receive(b"hello")
+        self.assertEqual(self.turn(), [])
         self.link.resumeProducing()
-        self.assertEqual(self.told, [("lines_lost", True, {"count": 2})])
+        self.queue.tell_rest()
+        self.assertEqual([count for count, _ in self.turn()], [1])
+        self.queue.tell_rest()
+        self.assertEqual(self.turn(), [])
 
 
 class LogTests(RelayCase):
