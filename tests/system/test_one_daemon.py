@@ -6,18 +6,18 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TextIO
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
 from tests.support.sockets import read_to_end
-from tests.support.workers import SOURCES, WorkersCase
+from tests.support.workers import SOURCES, START, WorkersCase
 
 INI = """
 [socketd]
@@ -32,6 +32,10 @@ operator_timeout = 60s
 [fault:slow]
 latency = 1ms
 """
+
+
+#: What the page's own requests have.
+OWN = {"Sec-Fetch-Site": "same-origin"}
 
 
 class OneDaemonCase(WorkersCase):
@@ -70,10 +74,14 @@ class OneDaemonCase(WorkersCase):
                 break
         return [stack.enter_context(found[worker]) for worker in (0, 1)]
 
+    def connection(self, daemon: Daemon) -> HTTPConnection:
+        """Make a connection to the page."""
+        host, port = daemon.address("http")
+        return HTTPConnection(host, port, timeout=DEADLINE)
+
     def page(self, daemon: Daemon, path: str) -> str:
         """Read a page of the daemon."""
-        host, port = daemon.address("http")
-        connection = HTTPConnection(host, port, timeout=DEADLINE)
+        connection = self.connection(daemon)
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -151,6 +159,108 @@ class CommandTests(OneDaemonCase):
             self.done("unban", source=names[1])
             with self.connect(daemon, names[1]) as sock:
                 self.check_echo(sock)
+
+
+class OperatorTests(OneDaemonCase):
+    """An operator sees all workers as one daemon."""
+
+    def session(self, *lines: str) -> TextIO:
+        """Open a session at the control socket, which executes lines."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(DEADLINE)
+        sock.connect(str(self.directory / "socketd" / "control.sock"))
+        self.addCleanup(sock.close)
+        sock.sendall("".join(f"json {line}\n" for line in lines).encode())
+        file = sock.makefile("r")
+        self.addCleanup(file.close)
+        return file
+
+    def until(self, file: TextIO, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Read answers and events until one is wanted."""
+        for line in file:
+            found: dict[str, Any] = json.loads(line)
+            if wanted(found):
+                return found
+        raise AssertionError("the session has ended")
+
+    def test_attended(self) -> None:
+        """Who waits at any worker is in one queue, and gets the word that is for it."""
+        with self.started(INI) as daemon, ExitStack() as stack:
+            session = self.session("attend")
+            self.until(session, lambda found: found.get("text") == "attending")
+            socks = self.one_of_each(daemon, stack, "ack")
+            for number, sock in enumerate(socks, 1):
+                sock.sendall(b"hello")
+                queue = self.until(session, lambda found: found.get("count") == number)
+            oldest = [one["id"] for one in queue["oldest"]]
+            self.assertEqual(oldest, [self.number(daemon, sock) for sock in socks])
+            self.assertEqual({row["id"] for row in self.rows("waiting")}, set(oldest))
+            self.assertEqual(self.asked(command="status")["waiting"], 2)
+            for number, sock in zip(oldest, socks):
+                self.assertEqual(self.done("answer", id=number, text="word"), f"answered {number}")
+                while b"word" not in sock.recv(64):
+                    pass
+            self.until(session, lambda found: found.get("count") == 0)
+            os.kill(self.serving(daemon, 1), signal.SIGKILL)
+            self.until(session, lambda found: found.get("event") == "worker_serves")
+            with self.connect(daemon, socks[1].getsockname()[0], "ack") as sock:
+                sock.sendall(b"hello")
+                self.until(session, lambda found: found.get("count") == 1)
+
+    def test_console(self) -> None:
+        """The console asks for the word for a connection of any worker."""
+        ini = INI.format(directory=self.directory)
+        with self.daemon(ini, "--console", terminal=True) as daemon:
+            for _ in range(2):
+                daemon.output.wait_for(r"worker \d serves", START)
+            for sock in self.some(daemon):
+                sock.sendall(b"hello")
+                daemon.output.wait_for("input the word")
+                daemon.type("word\n")
+                while b"word" not in sock.recv(64):
+                    pass
+
+    def some(self, daemon: Daemon) -> list[socket.socket]:
+        """Connect from so many sources that both workers are met."""
+        return [self.connect(daemon, source, "ack") for source in SOURCES[:8]]
+
+    def test_watched(self) -> None:
+        """Messages at all workers are events for who watches."""
+        with self.started(INI) as daemon, ExitStack() as stack:
+            session = self.session("watch echo")
+            self.until(session, lambda found: "text" in found)
+            for sock in self.one_of_each(daemon, stack):
+                self.check_echo(sock)
+                peer = "{}:{}".format(*sock.getsockname())
+                made = self.until(session, lambda found: found["event"] == "message_received")
+                self.assertEqual(made["facts"]["peer"], peer)
+
+    def test_page(self) -> None:
+        """The page has one history and one stream, which tells the messages of a connection."""
+        with self.started(INI) as daemon, ExitStack() as stack:
+            socks = self.one_of_each(daemon, stack)
+            number = self.number(daemon, socks[1])
+            connection = self.connection(daemon)
+            stack.callback(connection.close)
+            connection.request("GET", f"/events?show={number}", headers=OWN)
+            stream = connection.getresponse()
+            self.assertEqual(self.told(stream, "hello")["services"], ["echo", "ack"])
+            self.told(stream, "tick")
+            for sock in socks:
+                self.check_echo(sock)
+            (message,) = self.told(stream, "messages")
+            self.assertEqual(message["event"], "message_received")
+            tick = self.told(stream, "tick")
+            self.assertEqual(tick["status"]["connections"], 2)
+            self.assertEqual(tick["rates"][""]["open"], 2)
+            self.assertEqual(self.page(daemon, "/healthz"), "serving\n")
+
+    def told(self, stream: HTTPResponse, event: str) -> Any:
+        """Read a stream until an event comes."""
+        for line in stream:
+            if line == f"event: {event}\n".encode():
+                return json.loads(stream.readline().removeprefix(b"data: "))
+        raise AssertionError("the stream has ended")
 
 
 class ScrapeTests(OneDaemonCase):
