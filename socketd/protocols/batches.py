@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define
@@ -30,6 +30,13 @@ class IDatagramBatch(Interface):
         Read the first bytes of each of the next datagrams; they are not answered by that.
 
         @param fields: as for C{struct}, in network byte order; no datagram may be shorter.
+        """
+
+    def rest(offset: int, count: int) -> Sequence[bytes]:
+        """
+        Read what is behind the first bytes of each of the next datagrams, likewise.
+
+        @param offset: how many these are; no datagram may be shorter.
         """
 
     def answer_all(answer: bytes) -> None:
@@ -93,6 +100,35 @@ class Groups:
 
     size: int = FIRST_GROUP
     each: int = 0
+
+    def serve(
+        self,
+        batch: IDatagramBatch,
+        now: Callable[[], int],
+        answer: Callable[[int, int], bool],
+    ) -> None:
+        """
+        Answer a batch in groups.
+
+        @param now: returns the time of day in nanoseconds.
+        @param answer: is asked to answer the datagrams from one on, and so many, together; where
+            it says no, they are delivered.
+        """
+        at, total = 0, len(batch.lengths)
+        while at < total:
+            count = min(self.size, total - at)
+            if count == 1 or not answer(at, count):
+                self._deliver(batch, count, now)
+            at += count
+
+    def _deliver(self, batch: IDatagramBatch, count: int, now: Callable[[], int]) -> None:
+        if self.size > 1:
+            batch.deliver(count)
+            return
+        # This machine was slow: see whether it still is.
+        began = now()
+        batch.deliver(1)
+        self.has_left(1, 0, now() - began)
 
     def has_left(self, count: int, written: int, left: int) -> None:
         """

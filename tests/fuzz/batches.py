@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 from unittest import mock
 
-from attrs import asdict
+from attrs import asdict, evolve
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
@@ -26,10 +26,15 @@ from socketd.protocols.clock.ntp import NtpDatagrams
 from socketd.protocols.clock.ntp_answer import NtpOptions
 from socketd.protocols.clock.time import TimeOfDayDatagrams, time_reply
 from socketd.protocols.measure.echo import EchoDatagrams
+from socketd.protocols.measure.stamp import StampDatagrams
+from socketd.protocols.measure.stamp_options import StampOptions
+from socketd.protocols.spec import NoRecord
 from socketd.settings.faults.values import Latency, Loss
 from socketd.settings.networks import ANY, parse_networks
 from tests.net.datagram.kernel import Arrived, FakeSocket, Left, parsed_name
 from tests.net.faults.faulty_case import make_faults
+from tests.protocols.fakes import context
+from tests.protocols.measure import stamp_wire as wire
 from tests.support.fakes import HandReactor, make_service_state
 
 #: Where sockets are bound: to one address, and to all, of each family.
@@ -70,6 +75,17 @@ NTP_DATA = (
     b"\x23\0\6" + _TAIL + bytes(4), b"\x23" + bytes(46), b"", b"\x23" + bytes(47),
 )  # fmt: skip
 
+
+#: The same for C{stamp}: packets of two sessions, also with padding and with TLVs, an answer, and
+#: a short one.
+_TIME = b"\xed\x3e\xae\x80 now"
+_SAID = b"\0\0\0\1" + _TIME + b"\x85\x13"
+_TLVS = wire.tlv(4, b"\x28\0\0\0") + wire.tlv(5, bytes(12)) + wire.tlv(7, bytes(16))
+STAMP_DATA = (
+    _SAID + bytes(30), b"\0\0\0\2" + _SAID[4:] + b"\0\7" + bytes(28), _SAID + bytes(50),
+    b"\0\0\0\4" + _SAID[4:] + bytes(30), _SAID + bytes(30) + _TLVS, _SAID,
+    _SAID + b"\0\0" + _TIME + bytes(20), b"\0\0\0\3" + b"padding" * 8,
+)  # fmt: skip
 
 #: What L{Mixed} answers to a datagram of a length, in batches: some too much, some nothing.
 ANSWERS = {0: b"zero", 4: b"abcd", 44: None}
@@ -151,12 +167,15 @@ NOW = 1795000000 * 10**9
 STATE = ClockState(True, 0, 0.1, 0.1, -32, False, 1795000000.0)
 
 #: What each protocol is asked, and whether its port is to tell the time of arrival.
-PROTOCOLS: tuple[tuple[Callable[[Callable[[], int]], DatagramProtocol], Any, bool], ...] = (
-    (lambda now: TimeOfDayDatagrams(time_reply, "unix", lambda: 1.8e9), DATA, False),
-    (lambda now: EchoDatagrams(), DATA, False),
-    (lambda now: Mixed(), DATA, False),
-    (lambda now: NtpDatagrams(NtpOptions(), now, lambda: STATE), NTP_DATA, True),
-    (lambda now: Marking(), DATA, True),
+PROTOCOLS: tuple[tuple[Callable[[World], DatagramProtocol], Any, bool], ...] = (
+    (lambda world: TimeOfDayDatagrams(time_reply, "unix", lambda: 1.8e9), DATA, False),
+    (lambda world: EchoDatagrams(), DATA, False),
+    (lambda world: Mixed(), DATA, False),
+    (lambda world: NtpDatagrams(NtpOptions(), world.now, lambda: STATE), NTP_DATA, True),
+    (lambda world: Marking(), DATA, True),
+    (lambda world: world.reflector(), STAMP_DATA, True),
+    (lambda world: world.reflector(sessions=False), STAMP_DATA, True),
+    (lambda world: world.reflector(timestamps="ptp"), STAMP_DATA, True),
 )
 
 #: What is switched, beside what comes.
@@ -169,6 +188,7 @@ class World:
     """A port, and what it has sent, counted and shown."""
 
     def __init__(self, bits: int, in_batches: bool) -> None:
+        self.in_batches = in_batches
         self.family, address = PLACES[bits % len(PLACES)]
         self.sock = FakeSocket(self.family, address, refused=REFUSED)
         self.reactor = HandReactor()
@@ -178,12 +198,21 @@ class World:
         make, self.data, timed = PROTOCOLS[(bits >> 8) % len(PROTOCOLS)]
         guard = self._guard(address) if bits >> 6 & 3 else None
         terms = DatagramTerms(guard, floor, timed, timed)
-        protocol = make(self.now)
+        protocol = make(self)
         with mock.patch.object(HandReactor, "addReader"):
             sock: Any = self.sock
             port_class = BatchedDatagramPort if in_batches else AlonePort
             self.port = port_class(self.reactor, sock, protocol, self.service_state, terms)
             self.port.startListening()
+
+    def reflector(self, **options: Any) -> StampDatagrams:
+        """Make a reflector that counts here; only where there are batches it has a short way."""
+        record = NoRecord(counters=self.service_state.counters)
+        around = evolve(context(), clock=self.reactor, record=record, clock_state=lambda: STATE)
+        around = evolve(around, wall_clock=lambda: self.now() / 10**9)
+        made = StampDatagrams(StampOptions(**options), around)
+        made._usual = made._usual and self.in_batches
+        return made
 
     def now(self) -> int:
         """The time of day, in nanoseconds since 1970."""

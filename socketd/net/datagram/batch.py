@@ -146,6 +146,14 @@ class DatagramBatch:
         unpack = packed.unpack_from
         return [unpack(data, number * MAX_SIZE) for number in self._numbers[next_]]
 
+    def rest(self, offset: int, count: int) -> Sequence[bytes]:
+        next_, data = slice(self._done, self._done + count), self._port.messages.data
+        starts = [number * MAX_SIZE for number in self._numbers[next_]]
+        return [
+            data[start + offset : start + length].tobytes()
+            for start, length in zip(starts, self.lengths[next_])
+        ]
+
     def deliver(self, count: int) -> None:
         if self._done < len(self._numbers):
             sources = self.sources[self._done : self._done + count]

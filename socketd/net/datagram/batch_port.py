@@ -87,7 +87,8 @@ class BatchedDatagramPort(DatagramPort):
 
     @property
     def ip_header(self) -> IpHeader:
-        return ip_header(self.messages.control(self._index))
+        told = self.controls.ip_header(self._index)
+        return ip_header(self.messages.control(self._index)) if told is None else told
 
     def mark(self, tos: int) -> None:
         self._mark = self.marked(tos)

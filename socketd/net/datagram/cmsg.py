@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from attrs import frozen
@@ -113,15 +114,16 @@ def ask_for_ip_header(sock: socket.socket, ask: bool = True) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVTCLASS, ask)
 
 
-def answer_header(family: int, tos: int) -> list[tuple[int, int, bytes]]:
+@cache
+def answer_header(family: int, tos: int) -> tuple[tuple[int, int, bytes], ...]:
     """Make the control messages of an answer with L{MAX_TTL} and this TOS or traffic class."""
     ttl_, tos_ = _INT.pack(MAX_TTL), _INT.pack(tos)
     if family == socket.AF_INET:
-        return [(socket.IPPROTO_IP, socket.IP_TTL, ttl_), (socket.IPPROTO_IP, socket.IP_TOS, tos_)]
+        return (socket.IPPROTO_IP, socket.IP_TTL, ttl_), (socket.IPPROTO_IP, socket.IP_TOS, tos_)
     if family == socket.AF_INET6:
         level = socket.IPPROTO_IPV6
-        return [(level, IPV6_HOPLIMIT, ttl_), (level, IPV6_TCLASS, tos_)]
-    return []
+        return (level, IPV6_HOPLIMIT, ttl_), (level, IPV6_TCLASS, tos_)
+    return ()
 
 
 @frozen

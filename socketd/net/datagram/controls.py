@@ -14,6 +14,7 @@ from socketd.net.datagram.cmsg import (
     MAX_TTL,
     TIME_FIELDS,
     TIME_HEADER,
+    IpHeader,
     Layout,
     Pktinfo,
     arrival,
@@ -107,6 +108,12 @@ class Controls:
     def ttls(self, numbers: Sequence[int]) -> Sequence[int]:
         """Give their TTLs."""
         return [self._ttls[number] for number in numbers]
+
+    def ip_header(self, number: int) -> IpHeader | None:
+        """Give both of a datagram; C{None} if they have to be sought."""
+        if not self.is_regular or not self._has_ip_header:
+            return None
+        return IpHeader(self._ttls[number], self._toses[number])
 
     def toses(self, numbers: Sequence[int]) -> Sequence[int]:
         """Give their TOS."""

@@ -56,19 +56,15 @@ class NtpDatagrams(DatagramProtocol):
         self._groups = Groups()
 
     def batch_received(self, batch: IDatagramBatch) -> None:
-        times, at = batch.received_at, 0
-        while at < len(times):
-            count = min(self._groups.size, len(times) - at)
-            if count > 1 and batch.lengths[at : at + count].count(LENGTH) == count:
-                self._answer_group(batch, [*zip(batch.read(REQUEST, count), times[at:])])
-            elif self._groups.size == 1:
-                # This machine was slow: see whether it still is.
-                began = self._now()
-                batch.deliver(1)
-                self._groups.has_left(1, 0, self._now() - began)
-            else:
-                batch.deliver(count)
-            at += count
+        times = batch.received_at
+
+        def answer_from(at: int, count: int) -> bool:
+            if batch.lengths[at : at + count].count(LENGTH) < count:
+                return False
+            self._answer_group(batch, [*zip(batch.read(REQUEST, count), times[at:])])
+            return True
+
+        self._groups.serve(batch, self._now, answer_from)
 
     def _answer_group(
         self, batch: IDatagramBatch, requests: Sequence[tuple[tuple[bytes, int], Instant]]

@@ -32,7 +32,9 @@ class Arrivals:
     duplicate: int = 0
     late: int = 0
     _highest: int = 0
-    # Bit N: whether the number N below the highest has come.
+    # The last ones of those that have come, one behind another; and of the others, bit N: whether
+    # the number N below the highest of them has come.
+    _in_order: int = 0
     _seen: int = 0
 
     def add(self, number: int) -> tuple[str, int] | None:
@@ -43,6 +45,17 @@ class Arrivals:
             C{None} if it was the next one.
         """
         self.received += 1
+        if number == self._highest + 1 and self._seen:
+            self._highest = number
+            self._in_order += 1
+            return None
+        if self._in_order:
+            self._note(self._in_order, self._in_order)
+            self._in_order = 0
+        return self._place(number)
+
+    def _place(self, number: int) -> tuple[str, int] | None:
+        """Count a number that is not the next one, or the first."""
         ahead = (number - self._highest) % self.size
         behind = self.size - ahead
         if not self._seen or MAX_GAP < ahead and MAX_GAP < behind:
@@ -55,9 +68,14 @@ class Arrivals:
     def _advance(self, number: int, ahead: int) -> tuple[str, int] | None:
         self.lost += ahead - 1
         self._highest = number
-        # No longer than the window, however large the gap.
-        self._seen = (self._seen << min(ahead, WINDOW) | 1) & (1 << WINDOW) - 1
+        self._note(ahead, 1)
         return (LOST, ahead - 1) if ahead > 1 else None
+
+    def _note(self, ahead: int, come: int) -> None:
+        """Note that the highest number is so much higher, and that the last ones have come."""
+        # No longer than the window, however large the gap.
+        newest = (1 << min(come, WINDOW)) - 1
+        self._seen = (self._seen << min(ahead, WINDOW) | newest) & (1 << WINDOW) - 1
 
     def _add_old(self, behind: int) -> tuple[str, int]:
         if behind < WINDOW and self._seen >> behind & 1:

@@ -11,38 +11,42 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
-from attrs import frozen
 from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
 
 from socketd.common.counters import LOOP
 from socketd.common.system_clock import ClockState
+from socketd.protocols.batches import Groups, IBatchProtocol, IDatagramBatch
 from socketd.protocols.clock.ntp_time import instant
 from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST
-from socketd.protocols.measure.keys import KEYS, Keys
+from socketd.protocols.measure.stamp_options import ALL_DSCPS, StampOptions
 from socketd.protocols.measure.stamp_packet import (
     AUTHENTICATED_LENGTH,
     LIGHT_ANSWER_LENGTH,
     LIGHT_LENGTH,
     OPEN_LENGTH,
     UNKNOWN_TTL,
+    USUAL,
     Answer,
     Request,
     error_estimate,
     is_answer,
     is_authentic,
+    is_padding,
+    is_usual,
     parse_authenticated,
     parse_open,
+    parse_usual,
     timestamps,
     write_authenticated,
     write_open,
+    write_usual,
 )
 from socketd.protocols.measure.stamp_sessions import Session, Sessions
-from socketd.protocols.measure.stamp_tlv import Facts, answer_tlvs, is_padding, sign
-from socketd.protocols.spec import MAX_AMPLIFY, ProtocolContext, ProtocolSpec
+from socketd.protocols.measure.stamp_tlv import Facts, answer_tlvs, sign
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import Listener
 from socketd.settings.networks import is_public
-from socketd.settings.options import option
-from socketd.settings.value_types import SIZE, YES_NO, ValueType, choice, parse_list, within
 
 #: The classes of sessions, and what becomes of their packets; each pair is counted.
 LIGHT, OPEN, AUTHENTICATED = CLASSES = ("light", "open", "authenticated")
@@ -62,60 +66,6 @@ PROBE_BURST = 200
 #: How long after the reading of its state the clock is used (seconds): it is read once a second.
 STATE_AGE = 1.0
 
-_DSCPS = 64
-_ALL_DSCPS = frozenset(range(_DSCPS))
-
-
-def parse_dscps(text: str) -> frozenset[int]:
-    """Parse C{any}, C{none}, or numbers."""
-    if text in ("any", "none"):
-        return _ALL_DSCPS if text == "any" else frozenset()
-    words = parse_list(text, r"[,\s]")
-    if not words or not all(word.isascii() and word.isdigit() for word in words):
-        raise ValueError("is no list of DSCPs; write any, none, or numbers as 0 10 46")
-    found = frozenset(map(int, words))
-    if max(found) >= _DSCPS:
-        raise ValueError(f"has a DSCP that is too large; write 0 to {_DSCPS - 1}")
-    return found
-
-
-@frozen
-class StampOptions:
-    """The options of C{stamp}."""
-
-    sessions: bool = option(
-        YES_NO,
-        True,
-        "Whether answers are counted by source and SSID, so that a sender can tell loss on the way"
-        " to this host from loss on the way back; no: they have the numbers of the questions.",
-    )
-    keys: Keys | None = option(
-        KEYS, None, "The keys of the sessions, by SSID; it is read when the configuration is."
-    )
-    authenticated: bool | None = option(
-        YES_NO,
-        None,
-        "Whether only authenticated packets are answered, as is the default with keys; no: the"
-        " keys are those of HMAC TLVs only.",
-    )
-    timestamps: str = option(
-        choice("ntp", "ptp"), "ntp", "The format of the timestamps of this host."
-    )
-    dscp: frozenset[int] | None = option(
-        ValueType("any | none | numbers (0 10 46)", parse_dscps),
-        None,
-        "The DSCPs that a sender may ask for; by default any.",
-    )
-    location: bool = option(
-        YES_NO, True, "Whether a sender is told the addresses and ports of its packets here."
-    )
-    udp_amplify: int | None = option(
-        within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),
-        None,
-        "Answer a datagram with up to so many bytes however short it is; by default 44, and only"
-        " to loopback and private networks.",
-    )
-
 
 class Probe(NamedTuple):
     """
@@ -131,12 +81,13 @@ class Probe(NamedTuple):
     key: bytes | None
 
 
+@implementer(IBatchProtocol)
 class StampDatagrams(DatagramProtocol):
     """
     Reflects the packets of one port.
 
     T2 is the kernel's time of arrival (C{received_at} of the transport), or the time of delivery;
-    T3 is taken last, before the answer is encoded and sent.
+    T3 is taken last, before the answer is encoded and sent, or those of a group (L{Groups}).
     """
 
     transport: Any
@@ -148,14 +99,113 @@ class StampDatagrams(DatagramProtocol):
         self._sessions = Sessions(context.clock.seconds) if options.sessions else None
         self._must_authenticate = options.keys is not None and options.authenticated is not False
         self._ptp = options.timestamps == "ptp"
+        # Whether a packet with neither TLVs nor authentication is answered in the short way.
+        self._usual = not self._must_authenticate and not self._ptp
+        self._groups = Groups()
         self._state: ClockState | None = None
         self._error = 0
 
+    def batch_received(self, batch: IDatagramBatch) -> None:
+        # A UNIX socket tells neither TTL nor TOS.
+        if not self._usual or not isinstance(batch.sources[0], tuple):
+            return
+        times, ttls, marks = batch.received_at, batch.ttl, [tos & 0xFC for tos in batch.tos]
+
+        def answer_from(at: int, count: int) -> bool:
+            next_ = slice(at, at + count)
+            packets = self._read_usual(batch, batch.lengths[next_])
+            if packets:
+                numbers, sessions = self._number(packets, batch.sources[next_])
+                rows = [*zip(packets, numbers, times[next_], ttls[next_])]
+                sent = self._reflect_group(batch, rows, marks[next_])
+                self._note(numbers, sessions, sent)
+            return bool(packets)
+
+        self._groups.serve(batch, self._now, answer_from)
+
+    def _read_usual(
+        self, batch: IDatagramBatch, lengths: Sequence[int]
+    ) -> Sequence[tuple[Any, ...]]:
+        """
+        Read the next packets, which have these lengths.
+
+        @return: what L{parse_usual} reads of each; nothing if one of them is not usual.
+        """
+        if min(lengths) < OPEN_LENGTH:
+            return ()
+        count, tails = len(lengths), [b""] * len(lengths)
+        if max(lengths) > OPEN_LENGTH:
+            tails = [*batch.rest(OPEN_LENGTH, count)]
+        packets = [(*read, tail) for read, tail in zip(batch.read(USUAL, count), tails)]
+        return packets if all(map(is_usual, packets)) else ()
+
+    def _number(
+        self, packets: Sequence[tuple[Any, ...]], sources: Sequence[Any]
+    ) -> tuple[Sequence[int], Sequence[Session | None]]:
+        """
+        Number the answers to usual packets.
+
+        @return: the numbers, and the session of each, if there are any.
+        """
+        if self._sessions is None:
+            return [packet[0] for packet in packets], ()
+        numbers, found = [], []
+        for (sequence, _, _, ssid, _, _), source in zip(packets, sources):
+            session = self._session(OPEN, source, ssid, sequence)
+            found.append(session)
+            numbers.append(sequence if session is None else session.sent & 0xFFFFFFFF)
+            if session is not None:
+                session.sent += 1
+        return numbers, found
+
+    def _reflect_group(
+        self, batch: IDatagramBatch, rows: Sequence[tuple[Any, ...]], marks: Sequence[int]
+    ) -> Sequence[int]:
+        """
+        Send the answers to the next packets.
+
+        @param rows: what L{write_usual} is told.
+        @return: T3 of each.
+        """
+        groups, error = self._groups, self._error_estimate()
+        began = self._now()
+        answers, sent = write_usual(rows, error, began, groups.each)
+        written = self._now()
+        batch.answer(answers, marks)
+        groups.has_left(len(rows), written - began, self._now() - began)
+        return sent
+
+    def _note(
+        self, numbers: Sequence[int], sessions: Sequence[Session | None], sent: Sequence[int]
+    ) -> None:
+        """Count the answers to usual packets."""
+        for result in ("received", "reflected"):
+            self._counts[OPEN, result] += len(numbers)
+        for session, number, last in zip(sessions, numbers, sent):
+            if session is not None:
+                session.previous = number, last
+
+    def _reflect_usual(self, packet: tuple[Any, ...], addr: Any, received: int) -> None:
+        ttl, tos = self.transport.ip_header
+        self.transport.mark((tos or 0) & 0xFC)
+        numbers, sessions = self._number((packet,), (addr,))
+        row = packet, numbers[0], received, UNKNOWN_TTL if ttl is None else ttl
+        answers, sent = write_usual((row,), self._error_estimate(), self._now(), 0)
+        self.transport.write(answers[0], addr)
+        self._note(numbers, sessions, sent)
+
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         received = self.transport.received_at or self._now()
+        if self._usual and len(datagram) >= OPEN_LENGTH:
+            packet = parse_usual(datagram)
+            if is_usual(packet):
+                self._reflect_usual(packet, addr, received)
+                return
         probe = self._authenticate(datagram) if self._must_authenticate else self._read(datagram)
-        if probe is None:
-            return
+        if probe is not None:
+            self._answer(probe, datagram, addr, received)
+
+    def _answer(self, probe: Probe, datagram: bytes, addr: Any, received: int) -> None:
         self._counts[probe.kind, "received"] += 1
         if is_answer(datagram, probe.kind == AUTHENTICATED):
             # It would go round between two reflectors.
@@ -203,7 +253,7 @@ class StampDatagrams(DatagramProtocol):
     ) -> None:
         """@param is_cut: whether the answer ends where its packet did, as that of TWAMP may."""
         request, header = probe.request, self.transport.ip_header
-        session = self._session(probe, addr)
+        session = self._session(probe.kind, addr, request.ssid, request.sequence)
         sequence = request.sequence if session is None else session.sent & 0xFFFFFFFF
         tail, dscp = datagram[probe.length :], None
         if tail and not is_padding(tail):
@@ -223,15 +273,14 @@ class StampDatagrams(DatagramProtocol):
             session.sent += 1
             session.previous = sequence, last
 
-    def _session(self, probe: Probe, addr: Any) -> Session | None:
+    def _session(self, kind: str, addr: Any, ssid: int, sequence: int) -> Session | None:
         """Find the session of a packet, and count what its number shows."""
         if self._sessions is None:
             return None
-        request = probe.request
-        session = self._sessions.of((addr, request.ssid), request.sequence)
-        shown = None if session is None else session.arrivals.add(request.sequence)
+        session = self._sessions.of((addr, ssid), sequence)
+        shown = None if session is None else session.arrivals.add(sequence)
         if shown is not None:
-            self._counts[probe.kind, shown[0]] += shown[1]
+            self._counts[kind, shown[0]] += shown[1]
         return session
 
     def _answer_tlvs(
@@ -253,7 +302,7 @@ class StampDatagrams(DatagramProtocol):
             source=source,
             destination=destination,
             tos=tos,
-            dscps=_ALL_DSCPS if self._options.dscp is None else self._options.dscp,
+            dscps=ALL_DSCPS if self._options.dscp is None else self._options.dscp,
             synchronised=self._context.clock_state().synchronised,
             counts=(0, 0) if session is None else (session.arrivals.received, session.sent + 1),
             previous=None if session is None else session.previous,

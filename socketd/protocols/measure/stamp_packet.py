@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import struct
+from collections.abc import Iterable
 from math import ceil, log2
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from socketd.common.system_clock import ClockState
 from socketd.protocols.clock import ntp_time
 from socketd.protocols.clock.ntp_time import (
     MAX_DISPERSION,
+    SECONDS_1900_TO_1970,
     Instant,
     error_at,
     nearest,
@@ -44,7 +46,12 @@ SYNCHRONISED = 0x8000
 PTP = 0x4000
 MAX_MULTIPLIER = 255
 
+#: What is read of a usual packet, without authentication: what L{Request} has, as numbers, and
+#: where L{is_answer} looks for a time of arrival. Behind it is the padding.
+USUAL = "IQHHQ"
+
 _SECOND = 10**9
+_EPOCH = SECONDS_1900_TO_1970 * _SECOND
 _MASK = (1 << 64) - 1
 
 # Sequence number, timestamp, error estimate, SSID (RFC 8972, section 3).
@@ -52,6 +59,8 @@ _OPEN = struct.Struct("!I8s2sH")
 _AUTHENTICATED = struct.Struct("!I12x8s2sH")
 # The same, then the receive timestamp, the sender's three, and its TTL.
 _OPEN_ANSWER = struct.Struct("!IQHHQI8s2s2xB3x")
+_USUAL = struct.Struct("!" + USUAL)
+_USUAL_ANSWER = struct.Struct("!IQHHQIQH2xB3x")
 _AUTHENTICATED_ANSWER = struct.Struct("!I12xQHH4xQ8xI12x8s2s6xB15x")
 
 
@@ -130,6 +139,33 @@ def write_open(answer: Answer) -> bytes:
     return _OPEN_ANSWER.pack(sequence, sent, error, ssid, received, *request[:3], ttl)
 
 
+def write_usual(
+    packets: Iterable[tuple[Any, ...]], error: int, sent: Instant, each: int
+) -> tuple[list[bytes], list[int]]:
+    """
+    Encode answers of L{OPEN_LENGTH} with NTP timestamps, as L{write_open} and L{timestamps} do.
+
+    @param packets: what L{parse_usual} reads of each packet, the number of its answer, when it
+        came, and its TTL.
+    @param sent: T3 of the first answer.
+    @param each: how much later every other one is (nanoseconds).
+    @return: the answers, and T3 of each as on the wire.
+    """
+    departed, step, pack = wide_timestamp(sent), (each << 32) // _SECOND, _USUAL_ANSWER.pack
+    made, times = [], []
+    for (asked, at, asked_error, ssid, _, tail), number, received, ttl in packets:
+        # Not by a call of wide_timestamp: this is the hot path.
+        first, last = (received + _EPOCH << 32) // _SECOND, departed
+        if first >= last:
+            first, last = last, last + 1
+        first, last = first & _MASK, last & _MASK
+        base = pack(number, last, error, ssid, first, asked, at, asked_error, ttl)
+        made.append(base + tail)
+        times.append(last)
+        departed += step
+    return made, times
+
+
 def write_authenticated(answer: Answer, key: bytes) -> bytes:
     """Encode an answer of L{AUTHENTICATED_LENGTH}."""
     sequence, sent, error, ssid, received, request, ttl = answer
@@ -161,6 +197,26 @@ def is_answer(packet: bytes, is_authenticated: bool) -> bool:
         return False
     left = int.from_bytes(packet[sent : sent + 8], "big")
     return left - int.from_bytes(arrival, "big") & _MASK < MAX_STAY
+
+
+def parse_usual(packet: bytes) -> tuple[Any, ...]:
+    """Read what L{USUAL} has of a packet of L{OPEN_LENGTH} or more, and what is behind it."""
+    return (*_USUAL.unpack_from(packet), packet[OPEN_LENGTH:])
+
+
+def is_usual(packet: tuple[Any, ...]) -> bool:
+    """Say whether what L{parse_usual} reads is no answer, and has no TLVs."""
+    _, sent, _, _, arrival, tail = packet
+    is_loop = arrival and sent - arrival & _MASK < MAX_STAY
+    return not is_loop and (not tail or is_padding(tail))
+
+
+def is_padding(data: bytes) -> bool:
+    """
+    Say whether what follows a base packet is the padding of TWAMP (RFC 8762, section 4.6): no TLV
+    of type 0 exists, and a STAMP sender sets the flag U.
+    """
+    return data[:2] == b"\0\0"[: len(data)]
 
 
 def timestamps(received: Instant, sent: Instant, ptp: bool) -> tuple[int, int]:

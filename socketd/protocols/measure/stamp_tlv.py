@@ -116,14 +116,6 @@ class Answered:
     intact: bool = True
 
 
-def is_padding(data: bytes) -> bool:
-    """
-    Say whether what follows a base packet is the padding of TWAMP (RFC 8762, section 4.6): no TLV
-    of type 0 exists, and a STAMP sender sets the flag U.
-    """
-    return data[:2] == b"\0\0"[: len(data)]
-
-
 def split(data: bytes, at: int = 0) -> Iterator[Tlv]:
     """Take TLVs apart, up to L{MAX_TLVS}, or to one that is longer than what is left."""
     for _ in range(MAX_TLVS):

@@ -52,6 +52,7 @@ class FakeSocket:
     waiting: list[Arrived] = field(factory=list)
     sent: list[Left] = field(factory=list)
     refused: tuple[bytes, ...] = ()
+    type: int = socket.SOCK_DGRAM
     options: dict[tuple[int, int], int] = field(factory=dict)
 
     def getsockname(self) -> Any:

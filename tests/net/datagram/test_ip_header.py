@@ -49,7 +49,7 @@ class BatchMeasuring(Measuring):
         self.times = batch.received_at
         self.sources = batch.sources
         read = batch.read("3sB", len(batch.lengths))
-        self.read = read
+        self.read, self.rest = read, batch.rest(3, len(read))
         answers = [start + bytes([letter]) for start, letter in read]
         marks = [TOS + (letter & 3) for _, letter in read]
         batch.answer(answers[:1], marks[:1])
@@ -123,6 +123,7 @@ class IpHeaderTests(DatagramCase):
             self.assertEqual(protocol.told, [IpHeader(70 + at, 8 * at) for at in range(5)])
             self.assertEqual(protocol.sources, [one.getsockname()[:2] for one in senders])
             self.assertEqual(protocol.read, [(b"abc", ord("0") + at) for at in range(5)])
+            self.assertEqual(protocol.rest, [b"%d..." % at for at in range(5)])
             self.assertTrue(before - 10**9 < protocol.times[0] < time.time_ns() + 10**9)
             self.assertEqual(sorted(protocol.times), protocol.times)
             for at, sender in enumerate(senders):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
@@ -25,6 +23,7 @@ from socketd.protocols.clock.ntp import NtpDatagrams
 from socketd.protocols.clock.ntp_answer import MAX_STAY, NtpOptions, answer, root_dispersion
 from socketd.protocols.clock.ntp_batch import MAX_HEADS, REQUEST, BatchWriter
 from socketd.protocols.clock.ntp_time import LENGTH, wide_timestamp
+from tests.protocols.slow import SlowBatch, SlowMachine, sent_at
 
 SECOND = 10**9
 NOW = 1795000000 * SECOND + 123456789
@@ -161,68 +160,6 @@ class GroupsTests(SynchronousTestCase):
             self.assertEqual(groups.each, expected)
 
 
-@implementer(IDatagramBatch)
-@define
-class SlowBatch:
-    """
-    Requests whose answers take time to write and to send, by the clock of a machine.
-
-    @ivar sending: how long it takes (nanoseconds) to send one.
-    @ivar left: each answer, and when it left.
-    """
-
-    machine: SlowMachine
-    requests: list[bytes]
-    sending: int
-    lengths: list[int] = field(init=False)
-    received_at: list[int] = field(init=False)
-    left: list[tuple[bytes, int]] = field(factory=list)
-    delivered: int = 0
-    sources: Sequence[Any] = ()
-    ttl: Sequence[int] = ()
-    tos: Sequence[int] = ()
-
-    def __attrs_post_init__(self) -> None:
-        self.lengths = [*map(len, self.requests)]
-        self.received_at = [self.machine.now] * len(self.requests)
-
-    @property
-    def _next(self) -> int:
-        return len(self.left) + self.delivered
-
-    def read(self, fields: str, count: int) -> Sequence[tuple[Any, ...]]:
-        found = struct.Struct("!" + fields)
-        return [found.unpack_from(one) for one in self.requests[self._next : self._next + count]]
-
-    def answer(self, answers: Sequence[bytes | None], tos: Sequence[int] | None = None) -> None:
-        self.machine.now += len(answers) * self.machine.writing
-        for one in answers:
-            self.machine.now += self.sending
-            self.left.append((one or b"", self.machine.now))
-
-    def deliver(self, count: int) -> None:
-        self.machine.now += count * self.sending
-        self.delivered += count
-
-    def answer_all(self, answer: bytes) -> None:
-        """Nothing: it is not asked for."""
-
-    def echo(self) -> None:
-        """Nothing: it is not asked for."""
-
-
-@define
-class SlowMachine:
-    """A machine that has written an answer in so many nanoseconds."""
-
-    now: int
-    writing: int
-
-    def read(self) -> int:
-        """Read its clock."""
-        return self.now
-
-
 class BatchedNtpTests(SynchronousTestCase):
     """Tests for L{NtpDatagrams}."""
 
@@ -289,9 +226,3 @@ class BatchedNtpTests(SynchronousTestCase):
         self.assertTrue(batch.delivered)
         self.assertEqual(len(batch.left) + batch.delivered, len(requests))
         self.assertTrue(all(len(one) == LENGTH for one, _ in batch.left))
-
-
-def sent_at(packet: bytes) -> int:
-    """Read the transmit timestamp, in nanoseconds since 1970."""
-    wide = struct.unpack("!40xQ", packet)[0]
-    return int(-(-((wide - wide_timestamp(0)) * SECOND) >> 32))

@@ -32,6 +32,15 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(counted([0, 1, 5, 6]), (4, 3, 0, 0))
         self.assertEqual(counted([254, 2], 256), (2, 3, 0, 0))
 
+    def test_runs(self) -> None:
+        """What has come in order is remembered, up to the window."""
+        for run in (2, 5, WINDOW - 1, WINDOW, 3 * WINDOW):
+            numbers = [1, *range(3, 3 + run)]
+            old = [number for number in numbers if number > 2 + run - WINDOW]
+            found = counted([*numbers, *old, 2])
+            expected = len(numbers) + len(old) + 1, 1, len(old), 1
+            self.assertEqual(found, expected, run)
+
     def test_late(self) -> None:
         """What fills a gap is late; with what is lost, both numbers only grow."""
         self.assertEqual(counted([0, 2, 1, 3]), (4, 1, 0, 1))

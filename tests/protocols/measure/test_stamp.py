@@ -8,17 +8,22 @@ from itertools import cycle, islice
 from random import Random
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyClass
 
 from socketd.common.system_clock import ClockState
 from socketd.net.datagram.cmsg import IpHeader
+from socketd.protocols.batches import LARGEST_GROUP, STAY, IBatchProtocol
 from socketd.protocols.measure.keys import Keys
-from socketd.protocols.measure.stamp import parse_dscps
+from socketd.protocols.measure.stamp import StampDatagrams
+from socketd.protocols.measure.stamp_options import StampOptions, parse_dscps
 from socketd.protocols.measure.stamp_packet import is_answer, timestamps
 from socketd.protocols.measure.stamp_sessions import MAX_SESSIONS
-from tests.protocols.fakes import answers, declaration_of
+from tests.protocols.fakes import answers, context, declaration_of
 from tests.protocols.measure import stamp_wire as wire
 from tests.protocols.measure.stamp_fakes import CAME, NOW, PRIVATE, Reflector
+from tests.protocols.slow import SlowBatch, SlowMachine, sent_at
 
 KEY = b"0123456789abcdef"
 KEYS = Keys("keys", {7: KEY}, None)
@@ -403,3 +408,62 @@ class OptionTests(SynchronousTestCase):
         self.assertTrue(found.timestamped and found.ip_header)
         floors = [found.reply_floor(found.options(udp_amplify=n)) for n in (None, 0, 512)]
         self.assertEqual(floors, [44, 0, 512])
+
+
+class BatchTests(SynchronousTestCase):
+    """Packets that come together; L{tests.fuzz.batches} compares them with single ones."""
+
+    def setUp(self) -> None:
+        self.machine = SlowMachine(int(NOW) * 10**9, 700)
+        around = evolve(context(), wall_clock=lambda: self.machine.now / 10**9)
+        self.protocol = StampDatagrams(StampOptions(), around)
+        self.counts = around.record.counters.probes
+
+    def serve(self, packets: list[bytes], sending: int = 1000) -> SlowBatch:
+        """Serve a batch of one source, whose packets have TOS 1, 2 and so on."""
+        batch = SlowBatch(self.machine, packets, sending)
+        batch.sources, batch.ttl = [PRIVATE] * len(packets), [9] * len(packets)
+        batch.tos = range(1, 1 + len(packets))
+        self.protocol.batch_received(batch)
+        return batch
+
+    def test_interfaces(self) -> None:
+        """It takes batches."""
+        self.assertTrue(verifyClass(IBatchProtocol, StampDatagrams))
+
+    def test_sent(self) -> None:
+        """
+        Each answer leaves within 100 us of its T3, and not before it but for the microsecond of
+        the clock, on machines of any speed.
+        """
+        for writing, sending in ((700, 3000), (0, 200), (700, 20000)):
+            self.setUp()
+            self.machine.writing, found = writing, []
+            for _ in range(20):
+                packets = [wire.request(**SAID)] * LARGEST_GROUP
+                batch = self.serve(packets, sending)
+                # T3 is where an answer of NTP has its own, 36 bytes later.
+                found += [left - sent_at(one[4:12].rjust(48)) for one, left in batch.left]
+            self.assertLessEqual(max(found[LARGEST_GROUP:]), 2 * STAY)
+            self.assertGreaterEqual(min(found[LARGEST_GROUP:]), -1000)
+
+    def test_answers(self) -> None:
+        """Answers are numbered, marked without ECN and counted; padding is sent back."""
+        packets = [wire.request(bytes(at), sequence=at, **SAID) for at in (0, 1, 3, 2)]
+        batch = self.serve(packets)
+        found = [wire.read(wire.REFLECTOR, one) for one, _ in batch.left]
+        said = [(one["sequence"], one["sender_sequence"], one["ttl"]) for one in found]
+        self.assertEqual(said, [(0, 0, 9), (1, 1, 9), (2, 3, 9), (3, 2, 9)])
+        self.assertEqual([len(one) for one, _ in batch.left], [len(one) for one in packets])
+        self.assertEqual(batch.marks, [0, 0, 0, 4])
+        expected = {"received": 4, "reflected": 4, "lost": 1, "late": 1}
+        self.assertEqual(self.counts, {("open", name): n for name, n in expected.items()})
+
+    def test_unusual(self) -> None:
+        """TLVs, short packets and answers are delivered with their group."""
+        usual = wire.request(**SAID)
+        answer = wire.write(wire.REFLECTOR, wire.OPEN, timestamp=9, received=8)
+        for other in (usual + wire.tlv(1, bytes(8)), usual[:43], answer):
+            batch = self.serve([usual, other, usual])
+            self.assertEqual((batch.delivered, batch.left), (3, []))
+        self.assertEqual(self.counts, {})

@@ -15,6 +15,7 @@ from socketd.protocols.measure.stamp_packet import (
     error_of,
     instant_of,
     is_authentic,
+    is_padding,
     parse_answer,
     parse_authenticated,
     parse_authenticated_answer,
@@ -100,6 +101,12 @@ class FormatTests(SynchronousTestCase):
         for length in (14, 15, 16, 43):
             self.assertEqual(parse_open(SCAPY_SENDER[:length]).sequence, 0x1234)
         self.assertEqual(parse_open(SCAPY_SENDER[:14]).ssid, 0)
+
+    def test_padding(self) -> None:
+        """Zeros are the padding of TWAMP, and no TLV; type 0 with a flag is an unknown one."""
+        for data, expected in ((b"\0", True), (bytes(27), True), (b"\0\1\0\0", False),
+                               (b"\x80\0\0\0", False)):  # fmt: skip
+            self.assertEqual(is_padding(data), expected)
 
 
 class TimeTests(SynchronousTestCase):

@@ -13,7 +13,6 @@ from socketd.protocols.measure.stamp_tlv import (
     Answered,
     Facts,
     answer_tlvs,
-    is_padding,
     sign,
 )
 from tests.protocols.measure.stamp_wire import hmac_tlv, mac, tlv
@@ -94,12 +93,6 @@ class FlagTests(SynchronousTestCase):
         expected = tlv(1, b"", 0) * MAX_TLVS + tlv(1, b"", 0x40)
         self.assertEqual(found[: len(expected)], expected)
         self.assertEqual(found[len(expected) :], tlv(1, b"") * (16376 - MAX_TLVS - 1))
-
-    def test_padding(self) -> None:
-        """Zeros are the padding of TWAMP, and no TLV; type 0 with a flag is an unknown one."""
-        for data, expected in ((b"\0", True), (bytes(27), True), (b"\0\1\0\0", False),
-                               (b"\x80\0\0\0", False)):  # fmt: skip
-            self.assertEqual(is_padding(data), expected)
 
 
 class ContentTests(SynchronousTestCase):
