@@ -150,7 +150,11 @@ def within(value_type: ValueType, low: float, high: float, why: str) -> ValueTyp
     """Restrict a numeric value type to a range; C{why} is the remedy in words."""
 
     def parse(text: str) -> Any:
-        value = value_type.parse(text)
+        try:
+            value = value_type.parse(text)
+        except ValueError as error:
+            said = str(error)
+            raise ValueError(said if "; " in said else f"{said}; {why}") from None
         if not low <= value <= high:
             raise ValueError(f"is out of range; {why}")
         return value

@@ -113,7 +113,7 @@ BAD: list[tuple[ValueType, str, str]] = [
     (LOSS, "10% burst 100%", "has a burst that never ends; write less than 100%"),
     *((REORDER, text, NO_REORDER) for text in ("", "5% 3", "gap 3")),
     (REORDER, "5% gap 0", "is out of range; write 1 to 100"),
-    (REORDER, "5% gap x", "is not a whole number"),
+    (REORDER, "5% gap x", "is not a whole number; write 1 to 100"),
 ]
 
 limited = settings(max_examples=200, derandomize=True, deadline=None, database=None)

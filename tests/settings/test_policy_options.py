@@ -77,7 +77,7 @@ REFUSED = [
      "has 10.0.0.256, which is not a network; write 192.0.2.0/24 or 2001:db8::/32"),
     ("max_connections", "0", _NO_COUNT),
     ("max_connections", "1000001", _NO_COUNT),
-    ("max_connections", "many", "is not a whole number"),
+    ("max_connections", "many", "is not a whole number; write 1 to 1000000"),
     ("max_per_source", "0", _NO_COUNT),
     ("accept_burst", "0", _NO_COUNT),
     ("udp_burst", "0", _NO_COUNT),

@@ -114,7 +114,7 @@ BAD = [
     (LEVEL, "", NO_LEVEL),
     (PERCENT, "0", NO_PERCENT),
     (PERCENT, "101", NO_PERCENT),
-    (PERCENT, "x", NO_NUMBER),
+    (PERCENT, "x", f"{NO_NUMBER}; write 1 to 100"),
 ]
 
 TEXTS = {
