@@ -36,9 +36,9 @@ LEFT = ("faketime_shm_{}", "sem.faketime_sem_{}")
 UNSTAMPED = (
     sys.executable,
     "-c",
-    "from socketd.net.datagram import batch_port\n"
+    "from socketd.net.datagram import controls\n"
     "from twisted.scripts.twistd import run\n"
-    "batch_port.ask_for_arrival = lambda sock: None\n"
+    "controls.ask_for_arrival = lambda sock: None\n"
     "run()\n",
     *TWISTD[1:],
 )

@@ -8,7 +8,7 @@ from math import floor
 from socketd.common.system_clock import Timex, read_kernel
 from socketd.daemon import wiring
 from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
-from socketd.net.datagram import batch_port
+from socketd.net.datagram import controls
 from tests.chaos.clocks import NTP, NtpReply, ntp_request, read_ntp
 from tests.support.certificates import NOW, PAST, Made, issued
 from tests.support.daemons import DaemonCase
@@ -38,7 +38,7 @@ class PeriodicCheckCase(DaemonCase):
         super().setUp()
         self.kernel = OK
         self.patch(wiring, "read_kernel", partial(read_kernel, self.adjtimex))
-        self.patch(batch_port, "ask_for_arrival", lambda sock: None)
+        self.patch(controls, "ask_for_arrival", lambda sock: None)
 
     def adjtimex(self, timex: Timex) -> int:
         """Say what the kernel says."""

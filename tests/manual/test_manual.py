@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import signal
+import subprocess
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.options import declared
 from socketd.web.metrics import DROPS, REFUSALS
+from tests.support.needs import need
 from tests.support.source_tree import ROOT, modules
 from tools.manual import prose
 from tools.manual.__main__ import FILES, main
@@ -142,6 +144,14 @@ class MarkupTests(SynchronousTestCase):
                 if line == ".TP":
                     for after in lines[number + 1 : number + 3]:
                         self.assertFalse(after.startswith("."), lines[number : number + 3])
+
+    def test_formatter(self) -> None:
+        """A formatter that knows what a page should be has nothing to say."""
+        need("mandoc")
+        pages = [str(ROOT / "docs" / name) for name in FILES if name.startswith("man/")]
+        lint = ["mandoc", "-T", "lint", "-W", "warning", *pages]
+        done = subprocess.run(lint, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
 
 
 class CompleteTests(SynchronousTestCase):
