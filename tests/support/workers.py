@@ -86,3 +86,9 @@ class WithWorkers(SystemCase):
         for worker in range(2):
             daemon.output.find(f"worker {worker} serves", START)
         return daemon
+
+
+def children(pid: int) -> list[int]:
+    """List the child processes of a process (proc(5))."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return sorted(map(int, found.split()))

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.sockets import exchange
 from tests.support.tls import LOOPBACK, TlsCase, start_tls
-from tests.support.workers import INI, SOURCES, WorkersCase
+from tests.support.workers import INI, SOURCES, WorkersCase, children
 
 
 class SharingTests(WorkersCase):
@@ -125,12 +125,6 @@ class DeathTests(WorkersCase):
                 daemon.ask_to_stop()
                 self.assertEqual(sock.recv(16), b"last")
                 self.assertEqual(sock.recv(16), b"")
-
-
-def children(pid: int) -> list[int]:
-    """List the child processes of a process (proc(5))."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return sorted(map(int, found.split()))
 
 
 def _exists(pid: int) -> bool:
