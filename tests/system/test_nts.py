@@ -8,10 +8,12 @@ import stat
 
 from OpenSSL import SSL
 
+from socketd.protocols.clock.nts_keys import ROTATION
 from tests.protocols.clock.nts_client import END, USUAL, Client, read_records
 from tests.support.certificates import authority, issued
-from tests.support.polling import BUSY
+from tests.support.polling import BUSY, wait_until
 from tests.support.processes import Daemon, Ended, SystemCase
+from tests.support.workers import SOURCES, START
 
 INI = """
 [nts-ke]
@@ -42,11 +44,12 @@ class NtsTests(SystemCase):
         """Start a daemon; all have the same keys."""
         return self.daemon(INI.format(directory=self.directory))
 
-    def establish(self, daemon: Daemon) -> Client:
+    def establish(self, daemon: Daemon, source: str = "127.0.0.1") -> Client:
         """Get keys and cookies."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_alpn_protos([b"ntske/1"])
-        with socket.create_connection(daemon.address("nts-ke", "tls"), BUSY) as plain:
+        address = daemon.address("nts-ke", "tls")
+        with socket.create_connection(address, BUSY, (source, 0)) as plain:
             plain.setblocking(True)
             secure = SSL.Connection(context, plain)
             secure.set_connect_state()
@@ -65,10 +68,11 @@ class NtsTests(SystemCase):
         self.assertEqual([len(cookie) for cookie in cookies], [100] * 8)
         return Client(cookies[0], *exported)
 
-    def ask(self, daemon: Daemon, client: Client) -> bytes:
+    def ask(self, daemon: Daemon, client: Client, source: str = "127.0.0.1") -> bytes:
         """Ask the time, with a placeholder."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.settimeout(BUSY)
+            asking.bind((source, 0))
             request = client.request(placeholders=1)
             asking.sendto(request, daemon.address("ntp", "udp"))
             answer = asking.recv(65536)
@@ -109,6 +113,45 @@ class NtsTests(SystemCase):
             daemon.output.wait_for("reloaded: .*stratum")
             answer = self.ask(daemon, client)
             self.assertEqual((answer[1], len(client.cookies(answer))), (3, 2))
+
+    def test_workers(self) -> None:
+        """A cookie of one worker is good at the other one, also once one has rotated the keys."""
+        ini = INI.format(directory=self.directory)
+        with self.daemon(f"[socketd]\nworkers = 2\n{ini}") as daemon:
+            for worker in range(2):
+                daemon.output.find(f"worker {worker} serves", START)
+            by_worker: dict[int, tuple[str, Client]] = {}
+            for source in SOURCES:
+                client = self.establish(daemon, source)
+                number = daemon.output.wait_for(rf"from {source}:\d+ \(nts-ke (\d+)\)$")[1]
+                by_worker[int(number) % 2] = source, client
+            (here, one), (there, other) = by_worker.values()
+            self.check_good(daemon, (one, there), (other, here))
+            old = self.keys.read_bytes()
+            since = int(old.split()[5])
+            self.replace_keys(old.replace(b"%d" % since, b"%d" % (since - ROTATION)))
+            wait_until(lambda: self.rotated(daemon, one, here))
+            self.check_good(daemon, (one, there), (other, here))
+            one, other = self.establish(daemon, here), self.establish(daemon, there)
+            self.check_good(daemon, (one, there), (other, here))
+            self.assertEqual(daemon.output.text.count("rotated the NTS keys"), 1)
+
+    def check_good(self, daemon: Daemon, *pairs: tuple[Client, str]) -> None:
+        """Have cookies of clients accepted from other sources."""
+        for client, source in pairs:
+            self.assertEqual(len(client.cookies(self.ask(daemon, client, source))), 2)
+
+    def replace_keys(self, content: bytes) -> None:
+        """Replace the file of the keys, as a whole."""
+        fresh = self.keys.with_suffix(".fresh")
+        fresh.write_bytes(content)
+        fresh.chmod(0o600)
+        fresh.rename(self.keys)
+
+    def rotated(self, daemon: Daemon, client: Client, source: str) -> bool:
+        """Have a worker look at its keys, and say whether one has rotated them."""
+        self.ask(daemon, client, source)
+        return "rotated the NTS keys" in daemon.output.text
 
     def time(self, keys: Daemon, ntp: Daemon, *more: str) -> Ended:
         """Ask a daemon the time by the command, with the keys of a daemon."""
