@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from socketd.common.cores import usable_cores
 from socketd.common.paths import OTHERS_WRITE
 from socketd.net.needs import needed
 from socketd.net.sockets import rlimit
@@ -130,7 +131,8 @@ class _Machine:
         yield from _control(settings)
         yield from _runtime(settings, self.runtime)
         if self.limit is not None:
-            yield from rlimit.diagnostics(settings, self.limit)
+            workers = Sharing.asked(settings, usable_cores()).workers
+            yield from rlimit.diagnostics(settings, self.limit, workers)
 
     def uncertified(self, settings: Settings) -> Iterator[Diagnostic]:
         """Load the certificates of all services, and report what is wrong with them."""

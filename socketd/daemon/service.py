@@ -34,7 +34,7 @@ from socketd.net.listen import Bound, bind, inherit
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.bind import CannotListen
-from socketd.net.sockets.group import Sharing, is_single
+from socketd.net.sockets.group import Sharing
 from socketd.net.timer_wheel import TimerWheel
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
@@ -228,7 +228,7 @@ class SocketService:
 
     def hand(self, index: int) -> list[tuple[Listener, socket.socket]]:
         """List what a worker is to serve of it, by the worker's number."""
-        if index and is_single(self.settings):
+        if index >= self._shared.sharing.count(self.settings):
             return []
         return [(bound.listener, bound.socks[index % len(bound.socks)]) for bound in self.bound]
 

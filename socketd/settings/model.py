@@ -126,8 +126,8 @@ class DaemonOptions:
     max_connections: int | None = option(
         _CAP,
         None,
-        "Concurrent connections of all services; by default 10000, or what the descriptor limit"
-        " allows.",
+        "Concurrent connections of all services, which workers share out; by default 10000, or"
+        " what the descriptor limit allows.",
     )
     workers: int = option(
         ValueType(f"number up to {MAX_WORKERS} | auto", _parse_workers),

@@ -19,8 +19,10 @@ from socketd.daemon.snapshot import Snapshot, WorkerSnapshot
 from socketd.daemon.state import CannotStart, State
 from socketd.daemon.wiring import make_daemon
 from socketd.net.sockets.group import Sharing
+from socketd.settings.model import Settings
 from socketd.workers.crew import Crew, Task, Worker
 from socketd.workers.figures import Figures, take
+from socketd.workers.limits import share_out
 from socketd.workers.messages import pack
 from socketd.workers.queue import CrewQueue
 from socketd.workers.standing import standing
@@ -63,7 +65,21 @@ class MasterDaemon(Daemon):
         is_draining = self.state == State.DRAINING
         values |= {"limit": self.file_limit, "is_draining": is_draining}
         values |= {"standing": standing(self), "attended": self.operator.attended}
-        return values | {"settings": pack(self.settings)}, socks
+        return values | self._settings(self.settings, index), socks
+
+    def _settings(self, settings: Settings, index: int) -> dict[str, bytes]:
+        shared = share_out(settings, self.shared.sharing, index, self.file_limit)
+        return {"settings": pack(shared)}
+
+    def prepare(self, configuration: Configuration) -> Reload:
+        """Bind what a reload needs, if each worker may have one connection at least."""
+        settings, workers = configuration.settings, self.shared.sharing.workers
+        most = settings.daemon.max_connections
+        if most is not None and most < workers:
+            message = f"is less than the {workers} workers; start the daemon again for that"
+            place = settings.place("max_connections")
+            raise CannotStart([f"{place}: [socketd] max_connections = {most}: {message}"])
+        return super().prepare(configuration)
 
     def _begin(self) -> None:
         """Start the workers; the daemon serves as soon as all of them do."""
@@ -205,11 +221,9 @@ class MasterDaemon(Daemon):
         return self._reloaded(outcome)
 
     async def _apply(self, reload: Reload) -> tuple[str, ...]:
-        settings = {"settings": pack(reload.settings)}
-
         def task(index: int) -> Task:
             values, socks = _hand(reload.incoming, index)
-            return values | settings, socks
+            return values | self._settings(reload.settings, index), socks
 
         refused = await self.crew.prepare(task)
         if self.state != State.RELOADING:

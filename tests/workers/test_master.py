@@ -28,6 +28,7 @@ from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.networks import parse_networks
 from socketd.workers.figures import tell
+from socketd.workers.limits import share_out
 from socketd.workers.link import LinkFailed
 from socketd.workers.master import FIGURES, MasterDaemon, make_master
 from socketd.workers.messages import unpack
@@ -134,7 +135,8 @@ class MasterTests(SynchronousTestCase):
         """
         daemon = self.start()
         first, second = self.tasks
-        self.assertEqual(unpack(first["settings"]), daemon.settings)
+        shared = share_out(daemon.settings, Sharing(2), 0, None)
+        self.assertEqual(unpack(first["settings"]), shared)
         names = [[(name, len(listeners)) for name, listeners in t["handed"]] for t in self.tasks]
         self.assertEqual(names, [[("echo", 3), ("ipsla", 1)], [("echo", 3), ("ipsla", 0)]])
         places = [[sock.getsockname() for sock in task["socks"]] for task in self.tasks]
@@ -344,6 +346,15 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(done).diagnostics, ("no such file",))
         self.assertEqual(self.asked[2:], ["roll_back", "roll_back"])
         self.assertEqual((daemon.settings, daemon.state), (before, State.SERVING))
+
+    def test_too_few_connections(self) -> None:
+        """Each worker has one connection at least; the next start has fewer workers."""
+        daemon = self.start()
+        self.ini = "[socketd]\nmax_connections = 1\n" + INI
+        found = self.successResultOf(daemon.reload()).diagnostics
+        expected = "FILE:2: [socketd] max_connections = 1: is less than the 2 workers; start the"
+        self.assertEqual(found, (f"{expected} daemon again for that",))
+        self.assertEqual(Sharing.asked(parse(self.ini, "FILE", installed(), "/run/x")).workers, 1)
 
     def test_stop_in_a_reload(self) -> None:
         """A stop overtakes a reload, of which nothing is left."""

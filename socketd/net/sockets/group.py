@@ -92,13 +92,13 @@ class Sharing:
     @classmethod
     def asked(cls, settings: Settings, cores: int = 0) -> Sharing:
         """
-        Return what a configuration asks for.
+        Return what a configuration asks for: no more workers than connections.
 
         @param cores: the number that C{auto} stands for.
         """
         options = settings.daemon
         workers = min(cores, MAX_WORKERS) if options.workers == AUTO else options.workers
-        return cls(workers, options.balance == BY_SOURCE)
+        return cls(min(workers, options.max_connections or workers), options.balance == BY_SOURCE)
 
     def tried(self) -> Sharing:
         """Return the same, if this system can do it."""
@@ -106,15 +106,30 @@ class Sharing:
 
     def spread(self, service: ServiceSettings, listener: Listener) -> Spread:
         """
-        Say how a listener is shared. UNIX and inherited sockets are one socket for all workers,
-        and a protocol that opens ports has one worker. Behind a balancer the source comes later.
+        Say how a listener is shared. UNIX and inherited sockets are one socket for all workers.
+        Behind a balancer the source comes later.
         """
         if self.workers == 1 or listener.is_inherited or listener.family not in _SOURCES:
             return SINGLE
-        if is_single(service):
+        count = self.count(service)
+        if count == 1:
             return SINGLE
-        steered = self.by_source and not self.unsteered and not listener.proxied
-        return Spread(self.workers, service.policy.source_prefix if steered else None)
+        steered = self.is_steered and not listener.proxied
+        return Spread(count, service.policy.source_prefix if steered else None)
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether a source is always served by the same worker."""
+        return self.by_source and not self.unsteered
+
+    def count(self, service: ServiceSettings) -> int:
+        """
+        Count the workers that serve a service, the first ones: no more than it may have
+        connections, and one if its protocol opens ports for sources.
+        """
+        if service.declared.further_ports(service.options):
+            return 1
+        return min(self.workers, service.policy.max_connections or self.workers)
 
     def refusals(self, services: Iterable[ServiceSettings]) -> Iterator[Diagnostic]:
         """Report the services that share their ports with other processes, too."""
@@ -123,11 +138,6 @@ class Sharing:
                 message = "lets other processes take part, of which workers know nothing; leave it"
                 message += " out, or write balance = flow in [socketd]"
                 yield service.complaint("so_reuseport", message)
-
-
-def is_single(service: ServiceSettings) -> bool:
-    """Say whether only one worker serves a service: its protocol opens ports for sources."""
-    return bool(service.declared.further_ports(service.options))
 
 
 def bind_group(

@@ -24,22 +24,34 @@ def raise_limit() -> int:
     return hard
 
 
-def available(settings: Settings, limit: int) -> int:
-    """Compute how many connections a descriptor limit allows."""
-    listeners = sum(len(service.listeners) for service in settings.services)
+def available(settings: Settings, limit: int, workers: int = 1) -> int:
+    """Compute how many connections a descriptor limit allows that each of some workers has."""
     further = (service.declared.further_ports(service.options) for service in settings.services)
-    return limit - RESERVED - listeners - sum(min(len(ports), MAX_FURTHER) for ports in further)
+    ports = sum(min(len(ports), MAX_FURTHER) for ports in further)
+    return workers * (limit - RESERVED - _listeners(settings) - ports)
 
 
-def connection_limit(settings: Settings, limit: int) -> int:
+def _listeners(settings: Settings) -> int:
+    return sum(len(service.listeners) for service in settings.services)
+
+
+def connection_limit(settings: Settings, limit: int, workers: int = 1) -> int:
     """Compute the daemon's connection limit."""
-    most = min(MAX_CONNECTIONS, available(settings, limit))
-    return settings.daemon.max_connections or max(1, most)
+    most = min(MAX_CONNECTIONS, available(settings, limit, workers))
+    return settings.daemon.max_connections or max(workers, most)
 
 
-def diagnostics(settings: Settings, limit: int) -> Iterator[Diagnostic]:
-    """Report each C{max_connections} that exceeds the descriptor limit."""
-    most = available(settings, limit)
+def diagnostics(settings: Settings, limit: int, workers: int = 1) -> Iterator[Diagnostic]:
+    """
+    Report each C{max_connections} that exceeds the descriptor limit, and workers whose sockets do,
+    all of which their master has.
+    """
+    if workers > 1 and (sockets := workers * _listeners(settings)) > limit - RESERVED:
+        message = f"needs {sockets} sockets, more than the {limit} descriptors that a process may"
+        message += " have here; write fewer, or raise LimitNOFILE= or ulimit -n"
+        line = settings.lines["workers"]
+        yield Diagnostic(settings.file, line, message, DAEMON, "workers", str(workers))
+    most = available(settings, limit, workers)
     asked = {(DAEMON, settings.daemon.max_connections): settings.lines}
     for service in settings.services:
         section = DEFAULTS if "max_connections" in service.inherited else service.name

@@ -65,6 +65,13 @@ class RoomTests(SynchronousTestCase):
         for limit in (0, RESERVED, RESERVED + 2, RESERVED + 3):
             self.assertEqual(connection_limit(settings(), limit), 1)
 
+    def test_workers(self) -> None:
+        """Each worker has as much room; all of them have what the daemon may have."""
+        self.assertEqual(available(settings(), LIMIT, 3), 3 * ROOM)
+        self.assertEqual(connection_limit(settings(), LIMIT, 3), 3 * ROOM)
+        self.assertEqual(connection_limit(settings(), 1_000_000, 3), MAX_CONNECTIONS)
+        self.assertEqual(connection_limit(settings(), 0, 3), 3)
+
 
 class ComplaintTests(SynchronousTestCase):
     """Tests for L{diagnostics}."""
@@ -97,6 +104,16 @@ class ComplaintTests(SynchronousTestCase):
         found = said(settings(echo="max_connections = 1"), RESERVED)
         self.assertEqual(len(found), 1)
         self.assertIn("write up to 0, or raise", found[0])
+
+    def test_workers(self) -> None:
+        """Workers have room for more connections, and their master for fewer listeners."""
+        option = f"max_connections = {2 * ROOM}"
+        self.assertEqual([*diagnostics(settings(option), LIMIT, 2)], [])
+        self.assertEqual(len([*diagnostics(settings(option), LIMIT, 1)]), 1)
+        found = settings("workers = 9")
+        (complaint,) = diagnostics(found, RESERVED + 17, 9)
+        self.assertIn("FILE:2: [socketd] workers = 9: needs 18 sockets, more", str(complaint))
+        self.assertEqual([*diagnostics(found, RESERVED + 18, 9)], [])
 
 
 class LimitTests(SynchronousTestCase):
