@@ -28,8 +28,25 @@ HANG = 5.0 + DEADLINE
 FEW = 3
 
 
-class WorkerTests(WorkersCase):
-    """kill -9 of workers, one after the other, under load; and SIGSTOP."""
+class WorkerCase(WorkersCase):
+    """A daemon with a worker that fails."""
+
+    def _ask(self, daemon: Daemon, source: str) -> None:
+        with socket.socket() as sock:
+            sock.settimeout(START)
+            sock.bind((source, 0))
+            sock.connect(daemon.address("echo"))
+            self.check_echo(sock)
+
+    def _wait(self, daemon: Daemon, sources: list[str]) -> float:
+        began = time.monotonic()
+        for source in sources[:3]:
+            self._ask(daemon, source)
+        return time.monotonic() - began
+
+
+class WorkerTests(WorkerCase):
+    """kill -9 of workers, one after the other, under load."""
 
     #: Daemons, and kills of each: with each one the successor waits longer.
     daemons = 1
@@ -57,18 +74,9 @@ class WorkerTests(WorkersCase):
             self, f"served after {median(waited):.2f} s (median), {max(waited):.2f} s (slowest)"
         )
 
-    def _ask(self, daemon: Daemon, source: str) -> None:
-        with socket.socket() as sock:
-            sock.settimeout(START)
-            sock.bind((source, 0))
-            sock.connect(daemon.address("echo"))
-            self.check_echo(sock)
 
-    def _wait(self, daemon: Daemon, sources: list[str]) -> float:
-        began = time.monotonic()
-        for source in sources[:3]:
-            self._ask(daemon, source)
-        return time.monotonic() - began
+class HangTests(WorkerCase):
+    """SIGSTOP of a worker."""
 
     def test_hung(self) -> None:
         """One that is stopped is found and killed; its successor serves what has waited."""
