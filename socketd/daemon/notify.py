@@ -21,6 +21,10 @@ from socketd.daemon.state import State
 #: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
 STATUS_INTERVAL = 5.0
 
+#: Interval in which a worker that did not answer at a sign of life is looked for (seconds): it may
+#: be started again in between.
+LOOK = 0.5
+
 #: Limit for C{STATUS=} (characters): more than a terminal shows.
 MAX_STATUS = 400
 
@@ -191,8 +195,13 @@ class NotifyService(Service):
         self._notifier.close()
 
     def _show_life(self) -> None:
+        interval = self._notifier.interval or LOOK
         if self._daemon.is_alive:
             self._notifier.alive()
+        else:
+            # By the next sign systemd would have lost patience.
+            interval = min(interval, LOOK)
+        self._alive.interval = interval
 
     def _entered(self, state: str, detail: str) -> None:
         self._detail = detail

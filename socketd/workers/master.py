@@ -106,7 +106,8 @@ class MasterDaemon(Daemon):
 
     @property
     def is_alive(self) -> bool:
-        return self.crew.is_alive
+        # Workers that have ended before the others do so for good.
+        return self.state == State.STOPPING or self.crew.is_alive
 
     @property
     def connection_count(self) -> int:

@@ -16,6 +16,7 @@ from socketd.configuration import Configuration
 from socketd.daemon.notify import (
     EXTEND_INTERVAL,
     EXTENSION,
+    LOOK,
     MAX_OWED,
     MAX_STATUS,
     RETRY,
@@ -315,12 +316,17 @@ class ServiceTests(Case):
         self.assertIn("WATCHDOG=1", self.systemd.heard())
 
     def test_worker_gone(self) -> None:
-        """There are none while a worker does not answer."""
+        """There are none while a worker does not answer; the next is sent as soon as it does."""
         self.daemon.is_alive = False
         self.start()
-        self.assertEqual(self.systemd.heard(), [])
+        self.clock.pump([LOOK] * 20)
+        self.assertNotIn("WATCHDOG=1", self.systemd.heard())
         self.daemon.is_alive = True
-        self.clock.advance(15.0)
+        self.clock.advance(LOOK)
+        self.assertIn("WATCHDOG=1", self.systemd.heard())
+        self.clock.advance(15.0 - 21 * LOOK - 0.1)
+        self.assertNotIn("WATCHDOG=1", self.systemd.heard())
+        self.clock.advance(0.1)
         self.assertIn("WATCHDOG=1", self.systemd.heard())
 
     def test_late_signs_of_life(self) -> None:

@@ -9,8 +9,8 @@ from functools import partial
 
 from tests.support.polling import DEADLINE, repeating
 from tests.support.processes import Daemon
-from tests.support.sockets import read_to_end
-from tests.support.workers import WorkersCase
+from tests.support.sockets import is_silent, read_to_end
+from tests.support.workers import SOURCES, WorkersCase
 
 INI = """
 [socketd]
@@ -164,3 +164,26 @@ class ReloadWorkersTests(WorkersCase):
         ini = INI.replace("workers", "drain_timeout = 1h\nworkers")
         with self.started(ini) as daemon:
             os.kill(self.serving(daemon, 0), signal.SIGSTOP)
+
+
+class LimitTests(WorkersCase):
+    """Limits are those of the daemon."""
+
+    def test_sources(self) -> None:
+        """The connections of a source are counted by one worker, so that its limit is exact."""
+        with self.started(INI.replace("[here]", "max_per_source = 2\n[here]")) as daemon:
+            for sources in self.sources_of(daemon):
+                kept = [self.connect(daemon, sources[0]) for _ in range(2)]
+                for sock in kept:
+                    self.check_echo(sock)
+                refused = self.connect(daemon, sources[0])
+                self.assertRaises(ConnectionResetError, refused.recv, 1)
+
+    def test_connections(self) -> None:
+        """A service with fewer connections than there are workers has as many workers."""
+        with self.started(INI.replace("[here]", "max_connections = 1\n[here]")) as daemon:
+            for source in SOURCES[:8]:
+                with self.connect(daemon, source) as sock, self.connect(daemon, source) as waits:
+                    self.check_echo(sock)
+                    self.assertEqual(self.number(daemon, sock) % 2, 1)
+                    self.assertTrue(is_silent(waits, 0.01))
