@@ -134,7 +134,7 @@ fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS
 faults: $(VENV)/dev.stamp ## what goes wrong around a daemon: all of docs/RELIABILITY.md; ARGS=WORDS
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-soak: $(VENV)/dev.stamp ## ten minutes of load with faults on; ARGS=--seconds=3600 --seed=N
+soak: $(VENV)/dev.stamp ## ten minutes of load with faults on; ARGS="--seconds=3600 --workers=2 --seed=N"
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the environment

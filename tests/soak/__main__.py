@@ -1,5 +1,5 @@
 """
-C{make soak}: C{python -m tests.soak [--seconds N] [--seed N]}.
+C{make soak}: C{python -m tests.soak [--seconds N] [--seed N] [--workers N]}.
 
 The end by Ctrl-C is an early one: what was done until then is judged and told.
 """
@@ -28,9 +28,10 @@ def parse(arguments: list[str]) -> Plan:
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="under load, at least")
     parser.add_argument("--seed", type=int, help="of all that is drawn; random where not given")
+    parser.add_argument("--workers", type=int, default=1, help="of the daemon")
     chosen = parser.parse_args(arguments)
     seed = random.randrange(2**32) if chosen.seed is None else chosen.seed
-    return Plan(chosen.seconds, seed)
+    return Plan(chosen.seconds, seed, chosen.workers)
 
 
 def main(arguments: list[str]) -> int:

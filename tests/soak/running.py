@@ -41,10 +41,12 @@ class Plan:
     """
     @ivar seconds: how long there is load after the warm-up.
     @ivar seed: of all that is drawn.
+    @ivar workers: how many the daemon has.
     """
 
     seconds: float
     seed: int
+    workers: int = 1
 
     @property
     def is_long(self) -> bool:
@@ -78,7 +80,7 @@ class Soak:
     _began: float = field(factory=time.monotonic, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._server = Server(self.directory)
+        self._server = Server(self.directory, self.plan.workers)
         self._clients = ClientPool(self._server, self.plan.seed)
         random = Random(f"{self.plan.seed} faults")
         self._injector = FaultInjector(self._server, self._clients, random, Event())

@@ -47,8 +47,9 @@ class Server:
     @ivar shown: the number of the certificate that was written last.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
+        self._workers = workers
         self.shown = 0
         self._addresses: Mapping[tuple[str, str], Any] = {}
         self._ini = directory / "socketd.ini"
@@ -104,7 +105,8 @@ class Server:
         return self._addresses
 
     def configure(self, text: str) -> None:
-        """Write its configuration; it is not told."""
+        """Write its configuration, with its workers; it is not told."""
+        text = text.replace("[socketd]\n", f"[socketd]\nworkers = {self._workers}\n", 1)
         fresh = self._ini.with_suffix(".new")
         fresh.write_text(text, encoding="utf-8")
         fresh.rename(self._ini)
@@ -157,16 +159,25 @@ class Server:
         """Read what it has instrumented."""
         return Figures(self.get("/metrics")[1])
 
+    def processes(self) -> list[int]:
+        """Its process, and those of its workers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        return [self.pid, *map(int, children.split())]
+
     def descriptors(self) -> int:
-        """Count its open descriptors."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Count the open descriptors of all processes."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.processes())
 
     def resident(self) -> int:
-        """Its resident memory (bytes)."""
-        return parse_rollup(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
+        """The resident memory of all processes (bytes)."""
+        files = [Path(f"/proc/{pid}/smaps_rollup") for pid in self.processes()]
+        return sum(parse_rollup(file.read_text(encoding="ascii")) for file in files)
 
     def census(self, collected: bool) -> instrumented.Census:
-        """Count what lives in it; if C{collected}, only what is reachable, and by type."""
+        """
+        Count what lives in it, but not in its workers; if C{collected}, only what is reachable,
+        and by type.
+        """
         self.send(instrumented.COLLECT if collected else instrumented.COUNT)
         return wait_until(lambda: instrumented.read(self._census), "a census")
 
@@ -204,7 +215,9 @@ class Server:
         assert self._process is not None
         if self._process.poll() is not None:
             raise Mismatch(f"it does not start:\n{self.log()}")
-        return "http listens on" in self.log() and Path(f"{self.directory}/control.sock").exists()
+        # With workers it is asked before these serve.
+        is_there = Path(f"{self.directory}/control.sock").exists()
+        return is_there and "http listens on" in self.log() and self.get("/healthz")[0] == 200
 
     def _place(self, service: str, listener: str) -> tuple[str, Any]:
         found = _PORT.fullmatch(listener)

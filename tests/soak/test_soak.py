@@ -15,8 +15,8 @@ class SoakTests(SynchronousTestCase):
     """Tests for L{tests.soak.running.Soak}."""
 
     def test_arguments(self) -> None:
-        """How long and from which seed can be said; else it is ten minutes from any."""
-        self.assertEqual(parse(["--seconds=5", "--seed=7"]), Plan(5.0, 7))
+        """How long, from which seed and with how many workers can be said."""
+        self.assertEqual(parse(["--seconds=5", "--seed=7", "--workers=2"]), Plan(5.0, 7, 2))
         self.assertEqual(parse([]).seconds, SECONDS)
         self.assertNotEqual(parse([]).seed, parse([]).seed)
 
@@ -25,8 +25,16 @@ class SoakTests(SynchronousTestCase):
         Every kind of load and of short faults was there, all counters fit, and the daemon
         holds what it held.
         """
+        self.check(Plan(2.0, 1))
+
+    def test_workers(self) -> None:
+        """So it is with workers."""
+        self.check(Plan(2.0, 1, workers=2))
+
+    def check(self, plan: Plan) -> None:
+        """Run a soak that has to be good."""
         with TemporaryDirectory(prefix="soak-") as made:
-            soak = Soak(Plan(2.0, 1), Path(made))
+            soak = Soak(plan, Path(made))
             is_good = soak.run()
         self.assertTrue(is_good, soak.summary())
         self.assertIn("\nstopped for a moment", soak.summary())
