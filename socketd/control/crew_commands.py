@@ -1,5 +1,5 @@
 """
-The commands of a daemon with workers: whom each concerns, and one result out of their answers.
+The commands of a daemon with workers: which of these each concerns, and one result of all answers.
 
 What is not named here the master does by itself. A worker is not believed: an answer that is not
 like those of its command counts as none.

@@ -203,7 +203,7 @@ class Bound:
         return refused
 
     def steer_again(self) -> None:
-        """Steer sources anew: the last stream socket that stops listening ends that."""
+        """Steer sources again: the last stream socket that stops listening ends that."""
         if self.spread.prefixes is not None:
             with suppress(OSError):
                 steer(self.socks, self.spread.prefixes)

@@ -94,7 +94,7 @@ class MasterDaemon(Daemon):
             self.crew.tell("attend", attended=self._is_attended)
 
     def steer_again(self) -> None:
-        """Steer sources anew, after workers may have stopped listening for a while (C{accept})."""
+        """Steer sources again: workers may have stopped listening for a while (C{accept})."""
         for child in self.services:
             for bound in child.bound:
                 bound.steer_again()
