@@ -431,7 +431,7 @@ class DrainTests(ConnectionTestCase):
         self.peer.send(b"last words")
         self.connection.drain_and_close()
         self.assertEqual((self.protocol.received, self.protocol.drained), (b"last words", 1))
-        self.reactor.wait(2 * CLOSE_GRACE)
+        self.reactor.advance(2 * CLOSE_GRACE)
         self.assertFalse(self.connection.disconnecting)
         self.connection.loseConnection()
         self.connection.drain_and_close()
