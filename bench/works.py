@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from bench.peers.asked import BODY, FRAME, HANDSHAKE, PROBES, REQUEST, Probe
@@ -103,9 +103,11 @@ SOURCES = 2000
 _SOURCES = (*_SOCKETS, "--sources", str(SOURCES))
 
 
-def _datagrams(name: str, title: str, load: tuple[str, ...], servers: tuple[str, ...]) -> Work:
+def _datagrams(
+    name: str, title: str, load: tuple[str, ...], servers: tuple[str, ...], **more: bool
+) -> Work:
     """Datagrams with an answer each."""
-    return Work(name, title, Kind.RATE, "datagrams/s", servers, load, each="datagram")
+    return Work(name, title, Kind.RATE, "datagrams/s", servers, load, each="datagram", **more)
 
 
 _HANDSHAKES = ("--tls", "1", "--connections", "32", "--size", "64")
@@ -143,13 +145,11 @@ WORKS = (
         each="connection",
         quick=True,
     ),
-    replace(
-        _datagrams(
-            "udp",
-            "UDP time, empty datagrams, 16 in flight on each of 8 sockets",
-            ("udp", *_SOCKETS, "--size", "0"),
-            DATAGRAM_PEERS,
-        ),
+    _datagrams(
+        "udp",
+        "UDP time, empty datagrams, 16 in flight on each of 8 sockets",
+        ("udp", *_SOCKETS, "--size", "0"),
+        DATAGRAM_PEERS,
         quick=True,
     ),
     _datagrams(
@@ -296,24 +296,20 @@ WORKS = (
         servers=("socketd-http", "websockets", "twisted-web"),
         load=("ask", *_BESIDE, "--first", HANDSHAKE, "--question", FRAME, "--answer", BODY),
     ),
-    replace(
-        _datagrams(
-            "workers-ntp",
-            f"NTP, from {SOURCES} addresses in turn, 128 requests in flight, server and load on"
-            " the same two cores",
-            ("ntp", *_SOURCES),
-            ("socketd-ntp-two", "socketd-ntp"),
-        ),
+    _datagrams(
+        "workers-ntp",
+        f"NTP, from {SOURCES} addresses in turn, 128 requests in flight, server and load on"
+        " the same two cores",
+        ("ntp", *_SOURCES),
+        ("socketd-ntp-two", "socketd-ntp"),
         together=True,
     ),
-    replace(
-        _datagrams(
-            "workers-nts",
-            f"NTP with NTS, from {SOURCES} addresses in turn, 128 requests in flight, server and"
-            " load on the same two cores",
-            ("nts", *_SOURCES),
-            ("socketd-nts-two", "socketd-nts"),
-        ),
+    _datagrams(
+        "workers-nts",
+        f"NTP with NTS, from {SOURCES} addresses in turn, 128 requests in flight, server and"
+        " load on the same two cores",
+        ("nts", *_SOURCES),
+        ("socketd-nts-two", "socketd-nts"),
         together=True,
     ),
     Work(
