@@ -22,9 +22,9 @@ from typing import Any
 from attrs import frozen
 
 from socketd.cli.operator.control_socket import FILE, ControlSocket, check
-from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
 from socketd.common.table import LIST_GAP
+from socketd.control.requests import parse_request
 
 #: How long a daemon may take to start, to answer a command, and to stop (seconds): long, for a
 #: busy machine; a daemon that cannot start says so at once.
@@ -144,12 +144,10 @@ class SocketdServer:
         @return: the answer, as C{socketd --json} prints it.
         @raise CommandError: if there is no such command, or the daemon refuses it.
         """
-        name, _, rest = line.partition(" ")
-        if name not in COMMANDS:
-            raise CommandError(f"{name} is no command; help lists all")
+        request = parse_request(line)
         session = ControlSocket(str(self.directory / FILE), TIMEOUT)
         try:
-            answer = session.ask(COMMANDS[name], COMMANDS[name].split(rest))
+            answer = session.ask(request.command, request.arguments)
         finally:
             session.close()
         try:

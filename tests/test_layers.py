@@ -83,6 +83,7 @@ EXCEPTIONS = {
     ("cli.system", "socketd.net.tls.certificates"),
     ("cli.transport", "socketd.net.datagram.cmsg"),
     ("cli.transport", "socketd.net.tls.certificates"),
+    ("testing", "socketd.control.requests"),
 }  # fmt: skip
 
 #: No folder has more modules: a reader of C{ls} finds the one to open.
