@@ -130,6 +130,26 @@ class Groups:
         batch.deliver(1)
         self.has_left(1, 0, now() - began)
 
+    def send(
+        self,
+        batch: IDatagramBatch,
+        now: Callable[[], int],
+        write: Callable[[int, int], Sequence[bytes | None]],
+        tos: Sequence[int] | None = None,
+    ) -> None:
+        """
+        Answer a group, and note how long that took.
+
+        @param write: writes the answers; takes the transmit timestamp of the first one, and how
+            much later every other one is (nanoseconds).
+        @param tos: as for C{batch.answer}.
+        """
+        began = now()
+        answers = write(began, self.each)
+        written = now()
+        batch.answer(answers, tos)
+        self.has_left(len(answers), written - began, now() - began)
+
     def has_left(self, count: int, written: int, left: int) -> None:
         """
         Note how a group went, in nanoseconds since it was begun.

@@ -70,19 +70,17 @@ class NtpDatagrams(DatagramProtocol):
         self, batch: IDatagramBatch, requests: Sequence[tuple[tuple[bytes, int], Instant]]
     ) -> None:
         """Answer the next requests; what takes long is done before the clock is read."""
-        groups, writer, count = self._groups, self._writer, len(requests)
-        writer.prepare(requests[0], self._clock_state())
-        began = self._now()
-        answers = writer.answers(requests, began, groups.each)
-        written = self._now()
-        batch.answer(answers)
-        groups.has_left(count, written - began, self._now() - began)
+        self._writer.prepare(requests[0], self._clock_state())
+        self._groups.send(batch, self._now, partial(self._writer.answers, requests))
+
+    def _received(self) -> Instant:
+        """Tell when the current datagram came."""
+        received: Instant | None = self.transport.received_at
+        return self._now() if received is None else received
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        received = self.transport.received_at
-        if received is None:
-            received = self._now()
-        reply = answer(datagram, received, self._now, self._clock_state(), self._options)
+        received, state = self._received(), self._clock_state()
+        reply = answer(datagram, received, self._now, state, self._options)
         if reply is not None:
             self.transport.write(reply, addr)
 
@@ -103,11 +101,8 @@ class NtsDatagrams(NtpDatagrams):
         if len(datagram) <= LENGTH or len(datagram) % 4 or datagram[0] & 0x3F != _V4_CLIENT:
             super().datagramReceived(datagram, addr)
             return
-        arrival = self.transport.received_at
-        received = self._now() if arrival is None else arrival
-        header = partial(
-            answer, datagram[:LENGTH], received, self._now, self._clock_state(), self._options
-        )
+        received, state = self._received(), self._clock_state()
+        header = partial(answer, datagram[:LENGTH], received, self._now, state, self._options)
         reply = self._nts.answer(datagram, header)
         if reply is not None:
             self.transport.write(reply, addr)

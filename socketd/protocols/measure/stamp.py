@@ -167,12 +167,14 @@ class StampDatagrams(DatagramProtocol):
         @param rows: what L{write_usual} is told.
         @return: T3 of each.
         """
-        groups, error = self._groups, self._error_estimate()
-        began = self._now()
-        answers, sent = write_usual(rows, error, began, groups.each)
-        written = self._now()
-        batch.answer(answers, marks)
-        groups.has_left(len(rows), written - began, self._now() - began)
+        error, sent = self._error_estimate(), []
+
+        def write(began: int, each: int) -> Sequence[bytes]:
+            answers, times = write_usual(rows, error, began, each)
+            sent.extend(times)
+            return answers
+
+        self._groups.send(batch, self._now, write, marks)
         return sent
 
     def _note(
