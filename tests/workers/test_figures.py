@@ -100,7 +100,7 @@ class FiguresTests(SynchronousTestCase):
         self.assertIs(found.removed[0].kernel_drops, None)
 
     def test_dead(self) -> None:
-        """What the dead have counted stays, whoever comes after them."""
+        """What dead workers have counted stays, also when their successors die."""
         self.note(0, 3)
         self.note(1, 4)
         self.figures.bury(0)

@@ -28,7 +28,7 @@ from tests.protocols.slow import SlowBatch, SlowMachine, sent_at
 SECOND = 10**9
 NOW = 1795000000 * SECOND + 123456789
 
-#: When the count of seconds since 1900 begins anew.
+#: When the count of seconds since 1900 wraps to zero.
 ERA_1 = 2085978496 * SECOND
 
 #: Clocks: kept, kept and exact to 2**-32 s, assumed, unfit, and one whose state is of the future.
