@@ -16,7 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.system import check
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.configuration import configure, configure_again, warnings_of
+from socketd.protocols.registry import installed
 from socketd.settings.diagnostics import SettingsError
+from socketd.settings.hints import COMMON
+from socketd.settings.model import DaemonOptions
+from socketd.settings.options import declared
 from socketd.tap import Options
 from tests.support.certificates import PAST, authority, issued, write_private
 
@@ -54,6 +58,18 @@ class RefusalTests(SynchronousTestCase):
     def refused(self, text: str, limit: int | None = None) -> list[str]:
         """Configure with a new file, and list the complaints."""
         return complaints(Path(self.mktemp()), text, "/run", limit)
+
+    def test_invalid_options(self) -> None:
+        """A value that is invalid hides no other complaint, whatever option has it."""
+        sections: list[tuple[str, type]] = [("[socketd]\n", DaemonOptions)]
+        for name, found in installed().items():
+            head = f"[{name}]\nlisten = udp:0, tls:0\n"
+            sections += [(head, kind) for kind in {*COMMON, found.options}]
+        for section, kind in sections:
+            for option in declared(kind).keys() - {"listen"}:
+                text = f"{section}{option} = ?\n[other]\nprotocol = echo\nlisten = tcp:x\n"
+                lines = self.refused(text, limit=1024)
+                self.assertTrue([line for line in lines if "[other] listen" in line], text)
 
     def test_all_at_once(self) -> None:
         """

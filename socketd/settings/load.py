@@ -149,7 +149,8 @@ class _Loader:
             return DaemonOptions()
         known = declared(DaemonOptions)
         self._check_names(section.name, section.entries, known)
-        return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
+        values = self._values(section.name, section.line, section.entries, known)
+        return DaemonOptions(**_filled(values, known))
 
     def _profile(self, section: IniSection) -> FaultProfile:
         """Parse a fault profile."""
@@ -160,8 +161,8 @@ class _Loader:
         known = declared(FaultOptions)
         self._check_names(section.name, section.entries, known)
         values = self._values(section.name, section.line, section.entries, known)
-        parsed = {known[n].attribute: value for n, value in values.items() if value is not None}
-        options = FaultOptions(**parsed)
+        filled = _filled(values, known)
+        options = FaultOptions(**{known[name].attribute: one for name, one in filled.items()})
         if section.entries.keys() <= known.keys() and None not in values.values():
             for option, message in contradictions(options):
                 if option:
@@ -195,6 +196,7 @@ class _Loader:
         before = len(self.diagnostics)
         values = self._values(section.name, section.line, entries, known)
         self._preset(declaration, section, known, values)
+        values = _filled(values, known)
         common, policy, sockets, tls, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
@@ -293,7 +295,7 @@ class _Loader:
         """
         Parse the given options; a missing one keeps the default of its class.
 
-        An invalid value becomes C{None}, so that the rest can be checked.
+        An invalid value becomes C{None}.
         """
         values: dict[str, Any] = {}
         for name, wanted in known.items():
@@ -395,6 +397,15 @@ def _files(entries: Mapping[str, IniValue], known: Mapping[str, Option]) -> Iter
     for name, option in known.items():
         if name in entries:
             yield from option.type.files(option.type.text_of(entries[name]))
+
+
+def _filled(values: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
+    """Give invalid options their defaults, if they have any, so that the rest can be checked."""
+    return {
+        name: known[name].default
+        if value is None and known[name].default is not REQUIRED else value
+        for name, value in values.items()
+    }  # fmt: skip
 
 
 def _check_form(listener: Listener, declaration: IProtocolSpec) -> None:
