@@ -422,9 +422,10 @@ class Daemon(Service):
         return result
 
     def abort(self) -> None:
-        """Reset the remaining connections."""
-        self.event_bus.emit(DRAIN_ENDED, connections=len(self.connection_table))
-        _abort(self.connection_table)
+        """Reset the remaining connections; a worker may have none."""
+        if len(self.connection_table):
+            self.event_bus.emit(DRAIN_ENDED, connections=len(self.connection_table))
+            _abort(self.connection_table)
 
 
 def _abort(connections: Iterable[Any]) -> None:

@@ -485,6 +485,12 @@ class StopTests(DaemonCase):
         (line,) = self.events("drain_ended")
         self.assertEqual(line, "1 connections did not finish and are reset")
 
+    def test_nothing_to_abort(self) -> None:
+        """An abort without connections, as in most workers, says nothing."""
+        daemon = self.start(ECHO)
+        daemon.abort()
+        self.assertEqual(self.events("drain_ended"), [])
+
     def test_abort(self) -> None:
         """An abort resets all connections at once."""
         text = "[socketd]\ndrain_timeout = 1h\n" + ECHO + "log_connections = no\n"
