@@ -5,6 +5,7 @@ have a fault profile.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ from twisted.trial.runner import TestSuite
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.contract.reactor import LATE, ContractReactor, LateReactor, applicable
+from tests.support.ports import free_port
 
 #: Those of C{twisted.internet.test} that are about transports, ports or a reactor's timers
 #: and threads.  Processes, signals and host names are the reactor's own, which is Twisted's.
@@ -37,20 +39,41 @@ PATIENCE = 60.0
 _MADE = "_EPollReactorTests"
 
 
-def _timeout(case: Any) -> float:
-    return PATIENCE
+def _find_free_port(
+    interface: str = "127.0.0.1",
+    family: int = socket.AF_INET,
+    type: int = socket.SOCK_STREAM,
+) -> tuple[str, int]:
+    """
+    Stand in for Twisted's function, whose port is one of those for clients: another process
+    may get it before the test has it.
+    """
+    return interface, free_port()
+
+
+class _Changed:
+    """What is different here in each of Twisted's cases."""
+
+    def getTimeout(self) -> float:
+        return PATIENCE
+
+    def setUp(self: Any) -> None:
+        module = import_module(self.tested)
+        if hasattr(module, "findFreePort"):
+            self.patch(module, "findFreePort", _find_free_port)
+        super().setUp()  # type: ignore[misc]  # that of the case
 
 
 def _classes() -> Iterator[type]:
     """Make a test case of each builder."""
-    more: dict[str, Any] = {"__module__": __name__, "getTimeout": _timeout}
-    for module in MODULES:
-        for name, found in vars(import_module(f"twisted.internet.test.{module}")).items():
+    for module in (f"twisted.internet.test.{name}" for name in MODULES):
+        for name, found in vars(import_module(module)).items():
             if name.endswith(_MADE):
                 builder = found.__bases__[0]
+                bases = (_Changed, builder, SynchronousTestCase)
                 for prefix, factory in (("", ContractReactor), (LATE, LateReactor)):
-                    made = {**more, "reactorFactory": factory}
-                    yield type(prefix + builder.__name__, (builder, SynchronousTestCase), made)
+                    made = {"__module__": __name__, "reactorFactory": factory, "tested": module}
+                    yield type(prefix + builder.__name__, bases, made)
 
 
 CLASSES = tuple(_classes())
