@@ -214,7 +214,9 @@ class OperatorTests(OneDaemonCase):
                 daemon.output.wait_for(r"worker \d serves", START)
             for sock in self.some(daemon):
                 sock.sendall(b"hello")
-                daemon.output.wait_for("input the word")
+                # The prompt for the one before may have been drawn more than once.
+                peer = "{}:{}".format(*sock.getsockname())
+                daemon.output.wait_for(rf"input the word for ack \d+ \({peer}\)")
                 daemon.type("word\n")
                 while b"word" not in sock.recv(64):
                     pass
