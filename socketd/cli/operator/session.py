@@ -26,6 +26,9 @@ from socketd.terminal.view import View
 
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
+#: What tells waiting connections apart, and what the operator reads of them.
+_IDENTITY = ("id", "service", "peer")
+
 AnswerCallback = Callable[[Answer], object]
 
 
@@ -159,7 +162,9 @@ class ConsoleSession(Receiver):
     def _take_event(self, event: Answer) -> None:
         name, facts = event["event"], event.get("facts", {})
         if name == "waiting":
-            self._count, self._waiting = event["count"], list(event["oldest"])
+            # Without what changes while they wait, for the prompt compares them.
+            told = [{key: one[key] for key in _IDENTITY} for one in event["oldest"]]
+            self._count, self._waiting = event["count"], told
             return
         if name == "connection_made":
             self._connections += 1

@@ -36,6 +36,7 @@ class Case(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.written: list[str] = []
+        self.left = 60.0
         self.view = self.make_view()
         self.clock = Clock()
         self.session = ConsoleSession(self.view, self.clock)
@@ -70,8 +71,10 @@ class Case(SynchronousTestCase):
         return text
 
     def wait(self, *waiting: dict[str, Any]) -> None:
-        """Have connections wait."""
-        self.say({"event": "waiting", "count": len(waiting), "oldest": list(waiting)})
+        """Have connections wait; each time it is told, less time is left."""
+        self.left -= 0.1
+        told = [one | {"said": "hi", "left": round(self.left, 1)} for one in waiting]
+        self.say({"event": "waiting", "count": len(told), "oldest": told})
 
 
 class ConsoleSessionTests(Case):
@@ -140,6 +143,14 @@ class ConsoleSessionTests(Case):
         self.clock.advance(REACTION_TIME)
         self.wait(WAITING)
         self.assertEqual(self.shown(), (ASKING + "\n") * 2)
+
+    def test_another_waits(self) -> None:
+        """A word that is typed while others begin to wait goes where the prompt says."""
+        self.wait(WAITING)
+        self.session.input_received(b"wo")
+        self.wait(WAITING, NEXT)
+        self.session.input_received(b"rd\n")
+        self.assertEqual(self.asked(), ["answer 7 word"])
 
     def test_events(self) -> None:
         """What happens is shown, also what was left out."""
