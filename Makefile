@@ -42,7 +42,7 @@ TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
     $(BIN)/python tests/support/summary.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs site dist deb image test-image system-test test-bare lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop lint-page recording pictures fuzz faults soak check docs site dist deb image test-image system-test test-bare lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -124,7 +124,16 @@ build/npm/stamp: Makefile
 	@timeout 120 npm install --prefix build/npm --no-save --no-audit --no-fund --silent $(LINTERS)
 	@touch $@
 
-pictures: $(VENV)/dev.stamp ## docs/pictures/ of the status page after a quarter of an hour; SECONDS=
+recording: $(VENV)/dev.stamp build/termtosvg/stamp ## docs/pictures/console.svg: an operator at work
+	@RECORDING=$(CURDIR)/docs/pictures/console.svg $(BIN)/python -m twisted.trial \
+	    --temp-directory=build/recording tests.interop.recording
+
+build/termtosvg/stamp: Makefile | $(VENV)/dev.stamp
+	@rm -rf build/termtosvg && $(PYTHON) -m venv build/termtosvg
+	@build/termtosvg/bin/python -m pip --disable-pip-version-check --quiet install termtosvg-ng==1.4.1
+	@touch $@
+
+pictures: recording ## docs/pictures/ of the status page after a quarter of an hour, and the recording; SECONDS=
 	@PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m twisted.trial \
 	    --temp-directory=build/pictures tests.interop.pictures
 

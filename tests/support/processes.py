@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition, Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import frozen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -249,8 +249,11 @@ class SystemCase(SynchronousTestCase):
     """
     A test of the real daemon, with a directory of its own.
 
+    @cvar terminal_size: rows and columns of the terminal of a subcommand; 0: unknown.
     @ivar directory: for its files and sockets; a short path, as UNIX sockets need it.
     """
+
+    terminal_size: ClassVar[tuple[int, int]] = (0, 0)
 
     def setUp(self) -> None:
         made = TemporaryDirectory(prefix="socketd-")
@@ -319,12 +322,13 @@ class SystemCase(SynchronousTestCase):
         self, *words: str, **environ: str
     ) -> Iterator[tuple[Output, int]]:
         """
-        Run a subcommand at a terminal of unknown size, as C{self.process}; it has to end by
-        itself, and to leave the terminal as it was.
+        Run a subcommand at a terminal, as C{self.process}; it has to end by itself, and to leave
+        the terminal as it was.
 
         @return: what it shows, and the descriptor to type at.
         """
         keyboard, screen = pty.openpty()
+        termios.tcsetwinsize(keyboard, self.terminal_size)
         before = termios.tcgetattr(keyboard)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "socketd", *words],
