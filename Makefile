@@ -18,6 +18,9 @@ ARGS ?=
 PYTHONS ?= 3.11 3.12 3.13
 RELEASES ?= 12 13
 
+# The version is said in setup.cfg.
+VERSION = $(shell sed -n 's/^version = //p' setup.cfg)
+
 # Of the image: what it is made of, its name, and the program that builds it.
 BASE ?= debian:bookworm-slim
 IMAGE ?= socketd
@@ -195,8 +198,8 @@ deb: dist ## build the Debian package into dist/, for this machine's Python and 
 image: dist ## build a container image with podman or docker; BASE= IMAGE= ENGINE=
 	@test -n "$(ENGINE)" || { echo "make: neither podman nor docker is there" >&2; exit 1; }
 	@$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format=docker) --file=Containerfile \
-	    --build-arg=BASE=$(BASE) --build-arg=VERSION=$$(sed -n 's/^version = //p' setup.cfg) \
-	    --tag=$(IMAGE) .
+	    --build-arg=BASE=$(BASE) --build-arg=VERSION=$(VERSION) \
+	    --tag=$(IMAGE) --tag=$(IMAGE):$(VERSION) .
 
 test-image: dist build/image/wheels ## as root: build the image on a Debian of its own, and try it
 	@timeout 1800 $(BIN)/python -m twisted.trial --temp-directory=build/image/trial \

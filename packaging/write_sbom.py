@@ -82,7 +82,7 @@ def project() -> str:
         "name": about["name"],
         "version": about["version"],
         "description": about["description"],
-        "license.text": about["license"],
+        "license": about["license_expression"],
         "dependencies": parser["options"]["install_requires"].split(),
     }
     # A string or a list of JSON is one of TOML.

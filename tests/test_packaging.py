@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import tomllib
 import venv
@@ -27,6 +28,7 @@ from zipfile import ZipFile
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from packaging.metadata import Metadata
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.processes import Daemon
@@ -425,6 +427,74 @@ class ArchiveTests(SynchronousTestCase):
         self.assertEqual(kinds, {"none-any.whl", "tar.gz", "cdx.json"})
 
 
+class VersionTests(SynchronousTestCase):
+    """Tests for the places that say the version of setup.cfg once more."""
+
+    def test_said_alike(self) -> None:
+        """The changelog begins with it, holes in it are mended, the cluster's example runs it."""
+        version = metadata()["metadata"]["version"]
+        places = {
+            "CHANGELOG.md": (r"^## (\S+) ", version),
+            "SECURITY.md": (r"^\| (\S+) \(the newest release", version.rpartition(".")[0]),
+            "etc/kubernetes/kustomization.yaml": (r'^ +newTag: "(.*)"$', version),
+        }
+        for name, (pattern, expected) in places.items():
+            said = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+            self.assertEqual(said and said[1], expected, name)
+
+
+class MetadataTests(SynchronousTestCase):
+    """Tests for what the wheel says of itself to an index."""
+
+    def setUp(self) -> None:
+        self.found = Metadata.from_email(one(".dist-info/METADATA"))
+
+    def test_source_archive(self) -> None:
+        """The source archive says the same."""
+        [archive] = built()[0].glob("*.tar.gz")
+        with tarfile.open(archive) as tree:
+            file = tree.extractfile(f"{archive.name.removesuffix('.tar.gz')}/PKG-INFO")
+            assert file is not None
+            self.assertEqual(file.read(), one(".dist-info/METADATA"))
+
+    def test_licence(self) -> None:
+        """The licence is an SPDX expression with its file, and no classifier beside it."""
+        self.assertEqual(self.found.license_expression, "MIT")
+        self.assertEqual(self.found.license_files, ["LICENSE"])
+        one(".dist-info/licenses/LICENSE")
+        self.assertEqual(re.findall("License ::.*", "\n".join(self.found.classifiers or [])), [])
+
+    def test_addresses(self) -> None:
+        """The source is what README clones, and each page is one that the site has."""
+        urls = dict(self.found.project_urls or {})
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        self.assertIn(f"git clone {urls.pop('Source')}\n", readme)
+        home = urls.pop("Homepage")
+        self.assertEqual(sorted(urls), ["Changelog", "Documentation"])
+        for page in urls.values():
+            path = ROOT / page.removeprefix(home).replace(".html", ".md")
+            self.assertTrue(path.is_file(), page)
+
+    def test_readme(self) -> None:
+        """Its page at an index is README."""
+        self.assertEqual(self.found.description_content_type, "text/markdown")
+        self.assertEqual(self.found.description, (ROOT / "README.md").read_text(encoding="utf-8"))
+
+    def test_python(self) -> None:
+        """Each Python that is named may install it, and the one before them may not."""
+        named = "\n".join(self.found.classifiers or [])
+        versions = re.findall(r":: Python :: 3\.(\d+)$", named, re.MULTILINE)
+        wanted = self.found.requires_python
+        assert wanted is not None
+        allowed = [minor for minor in range(30) if f"3.{minor}.0" in wanted]
+        self.assertEqual(allowed[: len(versions)], [int(minor) for minor in versions])
+
+    def test_typed(self) -> None:
+        """Type checkers read its annotations: those of socketd.testing are for users."""
+        self.assertIn("Typing :: Typed", self.found.classifiers or [])
+        self.assertIn("socketd/py.typed", wheel_contents())
+
+
 class WheelTests(SynchronousTestCase):
     """Tests for the wheel that is built from this tree."""
 
@@ -496,7 +566,7 @@ class MaterialsTests(SynchronousTestCase):
         subject = self.document["metadata"]["component"]
         about = metadata()["metadata"]
         self.assertEqual((subject["name"], subject["version"]), ("socketd", about["version"]))
-        self.assertEqual(subject["licenses"][0]["license"]["id"], about["license"])
+        self.assertEqual(subject["licenses"][0]["license"]["id"], about["license_expression"])
         self.assertEqual(self.document["metadata"]["timestamp"], TIME)
 
     def test_components_are_the_lock(self) -> None:

@@ -31,6 +31,9 @@ BUILT = ROOT / "build" / "image"
 BASE = "localhost/socketd-base"
 IMAGE = "localhost/socketd"
 
+#: The version of this tree, which the Makefile finds the same way.
+[VERSION] = re.findall("^version = (.*)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+
 #: Seconds that a step of the build may take.
 STEP = 600.0
 
@@ -73,7 +76,8 @@ def built() -> str:
     done("bash", "tests/machine/make-tree", str(tree), "bookworm", "ca-certificates")
     pack = f"tar --create --directory={tree} . | {' '.join(PODMAN)} import - {BASE}"
     done("bash", "-o", "pipefail", "-c", pack)
-    arguments = {"BASE": BASE, "VERSION": "0", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+    arguments = {"BASE": BASE, "VERSION": VERSION}
+    arguments |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
     done(
         "buildah", *STORE, "build", "--isolation=chroot", "--format=docker", "--pull-never",
         "--layers", *(f"--build-arg={name}={value}" for name, value in arguments.items()),
@@ -204,7 +208,11 @@ class ContentTests(ImageCase):
         self.assertEqual((found["User"], found["StopSignal"]), ("65532:65532", "SIGTERM"))
         started = found["Entrypoint"], found["Cmd"]
         self.assertEqual(started, (["/opt/socketd/bin/socketd"], ["run"]))
-        self.assertEqual(found["Labels"]["org.opencontainers.image.title"], "socketd")
+        labels = found["Labels"]
+        self.assertEqual(labels["org.opencontainers.image.title"], "socketd")
+        self.assertEqual(labels["org.opencontainers.image.version"], VERSION)
+        said = self.podman(*RUN, "--rm", self.image, "--version")
+        self.assertEqual(said, f"socketd {VERSION}\n")
 
     def test_size(self) -> None:
         """It adds little to its base."""

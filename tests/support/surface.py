@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def surface() -> dict[str, Any]:
         "statuses": {
             name: value for name, value in vars(errors).items() if isinstance(value, int)
         },
+        "entry_points": _entry_points(),
         "python": {kind.__name__: dict.fromkeys(_names(kind), True) for kind in CLASSES},
     }
 
@@ -92,6 +94,14 @@ def _options() -> dict[str, Any]:
         rows = declared(options).values()
         section = title.partition(": ")[0]
         found.setdefault(section, {}).update({row.name: default_text(row) for row in rows})
+    return found
+
+
+def _entry_points() -> dict[str, Any]:
+    """Collect what other programs find by the metadata: commands, plugins and protocols."""
+    found: dict[str, dict[str, bool]] = {}
+    for point in distribution("socketd").entry_points:
+        found.setdefault(point.group, {})[point.name] = True
     return found
 
 
