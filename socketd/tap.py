@@ -214,7 +214,11 @@ def _make_directories(settings: Settings, runtime: str) -> None:
         if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
             make_private(runtime)
     except OSError as problem:
-        raise SystemExit(f"socketd: {problem}") from None
+        text = str(problem)
+        if problem.filename is not None:
+            text = f"cannot make {problem.filename} for sockets: {problem.strerror}; mount a"
+            text += " directory there that can be written, or set RUNTIME_DIRECTORY to another one"
+        raise SystemExit(f"socketd: {text}") from None
 
 
 def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> None:
