@@ -19,6 +19,7 @@ from tests.chaos import figures
 from tests.chaos.fault_case import INI, FaultCase, echoes, with_mounts
 from tests.support.certificates import Made, issued, of_unknown_version, write_private
 from tests.support.namespaces import Namespace
+from tests.support.nts import INI as NTS
 from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.ports import free_port
 from tests.support.processes import Daemon, Output
@@ -27,6 +28,12 @@ from tests.support.tls import NAME, connect_tls, der, peer_certificate, unverify
 
 #: The status of a configuration that is refused (sysexits.h).
 BAD_CONFIG = 78
+
+#: What is said where there is no place for sockets.
+NO_RUN = (
+    "socketd: cannot make /run/socketd for sockets: Read-only file system; mount a directory there"
+    " that can be written, or set RUNTIME_DIRECTORY to another one\n"
+)
 
 #: A small pipe (bytes); one of a page would have room only when it is empty.
 SMALL = 8192
@@ -235,6 +242,30 @@ class BareTests(FaultCase):
             self.assertRegex(mounts, rf"(?m) {here} ro\b")
             self.assertIn(" /etc/resolv.conf ", mounts)
             self.assertNotIn("PATH=", self._read(daemon, "environ"))
+
+    def test_no_run(self) -> None:
+        """
+        In a container whose disks are read-only, C{/run} too, the daemon serves, with workers as
+        well, and keeps NTS keys in memory; where a socket is to be there, it ends with a line
+        that says what to do.
+        """
+        bare = ("/run", "/dev/shm", "/var/tmp")
+        before = with_mounts(*(f"mount -t tmpfs -o ro none {name}" for name in bare))
+        env = {"RUNTIME_DIRECTORY": "/run/socketd/own", "STATE_DIRECTORY": "/run/state"}
+        issued(NAME).write(f"{self.directory}/server.pem")
+        echo = "[echo]\nlisten = tcp:0:interface=127.0.0.1\n"
+        ini = echo + NTS.format(directory=self.directory)
+        with self.daemon(ini, before=before, env=env) as it:
+            self.assertTrue(echoes(it.address("echo")))
+            it.output.find("NTS keys in memory only.*nts.keys: read-only file system")
+        with self.daemon("[socketd]\nworkers = 2\n" + echo, before=before, env=env) as it:
+            self.assertTrue(echoes(it.address("echo")))
+        for socket_of in ("[socketd]\ncontrol", "[socketd]\nhttp", "[echo]\nlisten"):
+            place = "{runtime}/a" if "control" in socket_of else "unix:{runtime}/a"
+            ini = f"{echo if 'echo' not in socket_of else ''}{socket_of} = {place}\n"
+            daemon = self.daemon(ini, before=before, env=env)
+            self.assertEqual(daemon.wait(), 1)
+            self.assertEqual(daemon.errors.text, NO_RUN)
 
     def test_no_ipv6(self) -> None:
         """

@@ -9,13 +9,17 @@ import time
 from datetime import UTC, datetime
 
 from tests.chaos import figures
-from tests.chaos.clocks import INI, NTP, ClockCase, seconds_until_end
+from tests.chaos.clocks import INI, NTP, ClockCase, read_ntp, seconds_until_end
+from tests.support.certificates import authority
+from tests.support.nts import INI as NTS
+from tests.support.nts import NtsCase
 from tests.support.polling import BUSY
 from tests.support.processes import Daemon
 from tests.support.sockets import read_exactly
 from tests.support.tls import TlsCase, connect_raw, connect_tls, trusting_context
 
 HOUR = 3600.0
+YEAR = 365 * 24 * HOUR
 
 #: Two readings of a clock one after the other are so near (seconds).
 CLOSE = 0.1
@@ -168,3 +172,37 @@ class UnsetClockTests(ClockCase, TlsCase):
                 return read_exactly(sock, 5) == b"hello"
         except (ConnectionError, ssl.SSLError):
             return False
+
+
+class NtsTests(ClockCase, NtsCase):
+    """A wrong clock, where time is proven."""
+
+    def test_wrong_clock(self) -> None:
+        """
+        In 1970, then in time, a year later and back, a client keeps its cookies; a wrong time is
+        never told without the alarm, and each answer is proven. The keys rotate once for each
+        step.
+        """
+        self.clock.set_to(10.0)
+        with self.serve(NTS.format(directory=self.directory)) as daemon:
+            client = self.establish(daemon)
+            steps = {"1970": 0.0, "now": time.time() - 10.0, "a year on": YEAR, "back": -YEAR}
+            for name, step in steps.items():
+                if step:
+                    self.clock.step(step)
+                    daemon.output.wait_for(r"clock stepped by \S+ s;")
+                answer = self.query_nts(daemon, client)
+                self.assertEqual(len(client.cookies(answer)), 2, name)
+                self.assertFalse(read_ntp(answer[:48], self.clock.now()).is_usable, name)
+        self.assertEqual(self.count(daemon, "rotated the NTS keys"), len(steps) - 1)
+
+    def test_wrong_client(self) -> None:
+        """C{socketd time --nts}, where the clock is in 1970, says what is wrong, and no time."""
+        ca = str(self.write("ca.pem", authority().pem()))
+        with self.serve(NTS.format(directory=self.directory)) as daemon:
+            port, nts_port = daemon.address("ntp", "udp")[1], daemon.address("nts-ke", "tls")[1]
+            self.clock.set_to(10.0)
+            words = ("time", f"ntp:localhost:{port}", "--nts", "--nts-port", str(nts_port))
+            ended = self.run_socketd(*words, "--ca", ca)
+        self.assertEqual((ended.status, ended.output), (1, ""))
+        self.assertIn("is not valid before 2020-01-01", ended.errors)

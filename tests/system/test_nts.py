@@ -3,81 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
 import stat
 
-from OpenSSL import SSL
-
 from socketd.protocols.clock.nts_keys import ROTATION
-from tests.protocols.clock.nts_client import END, USUAL, Client, read_records
-from tests.support.certificates import authority, issued
-from tests.support.polling import BUSY, wait_until
-from tests.support.processes import Daemon, Ended, SystemCase
+from tests.protocols.clock.nts_client import Client
+from tests.support.certificates import authority
+from tests.support.nts import INI, NtsCase
+from tests.support.polling import wait_until
+from tests.support.processes import Daemon, Ended
 from tests.support.workers import SOURCES, START
 
-INI = """
-[nts-ke]
-listen = tls:0:interface=127.0.0.1
-tls_certificate = {directory}/server.pem
-[ntp]
-listen = udp:0:interface=127.0.0.1
-assume_synchronised = yes
-nts = nts-ke
-"""
 
-LABEL = b"EXPORTER-network-time-security"
-
-
-class NtsTests(SystemCase):
+class NtsTests(NtsCase):
     """Tests for the way of a client: keys, then time, then the next cookie."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        made = issued("localhost")
-        made.write(str(self.directory / "server.pem"))
-        self.keys = self.directory / "state" / "nts.keys"
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return super().environment(STATE_DIRECTORY=str(self.keys.parent), **more)
-
-    def serve_nts(self) -> Daemon:
-        """Start a daemon; all have the same keys."""
-        return self.daemon(INI.format(directory=self.directory))
-
-    def establish(self, daemon: Daemon, source: str = "127.0.0.1") -> Client:
-        """Get keys and cookies."""
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_alpn_protos([b"ntske/1"])
-        address = daemon.address("nts-ke", "tls")
-        with socket.create_connection(address, BUSY, (source, 0)) as plain:
-            plain.setblocking(True)
-            secure = SSL.Connection(context, plain)
-            secure.set_connect_state()
-            secure.sendall(USUAL)
-            response = b""
-            while response[-len(END) :] != END:
-                response += secure.recv(4096)
-            # Behind the response TLS ends.
-            self.assertRaises(SSL.ZeroReturnError, secure.recv, 1)
-            # The contexts are those of RFC 8915, 5.1.
-            exported = [
-                secure.export_keying_material(LABEL, 32, bytes.fromhex(f"0000000f{role}"))
-                for role in ("00", "01")
-            ]
-        cookies = [body for kind, _, body in read_records(response) if kind == 5]
-        self.assertEqual([len(cookie) for cookie in cookies], [100] * 8)
-        return Client(cookies[0], *exported)
-
-    def ask(self, daemon: Daemon, client: Client, source: str = "127.0.0.1") -> bytes:
-        """Ask the time, with a placeholder."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.settimeout(BUSY)
-            asking.bind((source, 0))
-            request = client.request(placeholders=1)
-            asking.sendto(request, daemon.address("ntp", "udp"))
-            answer = asking.recv(65536)
-        self.assertLessEqual(len(answer), len(request))
-        return answer
 
     def test_restart(self) -> None:
         """
@@ -86,22 +24,43 @@ class NtsTests(SystemCase):
         """
         with self.serve_nts() as daemon:
             client = self.establish(daemon)
-            self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
+            self.assertEqual(len(client.cookies(self.query_nts(daemon, client))), 2)
             with self.serve_nts() as beside:
-                self.assertEqual(len(client.cookies(self.ask(beside, client))), 2)
+                self.assertEqual(len(client.cookies(self.query_nts(beside, client))), 2)
                 other = self.establish(beside)
-                self.assertEqual(len(other.cookies(self.ask(daemon, other))), 2)
+                self.assertEqual(len(other.cookies(self.query_nts(daemon, other))), 2)
             daemon.stop()
         self.assertEqual(stat.S_IMODE(self.keys.stat().st_mode), 0o600)
         with self.serve_nts() as daemon:
-            self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
+            self.assertEqual(len(client.cookies(self.query_nts(daemon, client))), 2)
             daemon.stop()
         self.keys.unlink()
         with self.serve_nts() as daemon:
             daemon.output.wait_for("made new NTS keys")
-            self.assertEqual(self.ask(daemon, client)[12:16], b"NTSN")
+            self.assertEqual(self.query_nts(daemon, client)[12:16], b"NTSN")
             client = self.establish(daemon)
-            self.assertEqual(len(client.cookies(self.ask(daemon, client))), 2)
+            self.assertEqual(len(client.cookies(self.query_nts(daemon, client))), 2)
+
+    def test_lost(self) -> None:
+        """A file that is removed, cut off or opened to others while it serves is made good."""
+        with self.serve_nts() as daemon:
+            client = self.establish(daemon)
+            content = self.keys.read_bytes()
+            for damage in (
+                self.keys.unlink,
+                lambda: self.keys.write_bytes(content[:100]),
+                lambda: self.keys.chmod(0o644),
+            ):
+                damage()
+                wait_until(lambda: self.is_whole(daemon, client, content), "it is not made good")
+                daemon.output.wait_for("wrote its NTS keys to .* again: ")
+
+    def is_whole(self, daemon: Daemon, client: Client, content: bytes) -> bool:
+        """Have a cookie accepted, at which the file is looked at, and say whether it is right."""
+        self.check_good(daemon, (client, "127.0.0.1"))
+        if not self.keys.exists() or self.keys.read_bytes() != content:
+            return False
+        return stat.S_IMODE(self.keys.stat().st_mode) == 0o600
 
     def test_reload(self) -> None:
         """A reload keeps the keys, also one that changes the service."""
@@ -111,7 +70,7 @@ class NtsTests(SystemCase):
             (self.directory / "socketd.ini").write_text(text)
             daemon.signal(1)
             daemon.output.wait_for("reloaded: .*stratum")
-            answer = self.ask(daemon, client)
+            answer = self.query_nts(daemon, client)
             self.assertEqual((answer[1], len(client.cookies(answer))), (3, 2))
 
     def test_workers(self) -> None:
@@ -136,21 +95,9 @@ class NtsTests(SystemCase):
             self.check_good(daemon, (one, there), (other, here))
             self.assertEqual(daemon.output.text.count("rotated the NTS keys"), 1)
 
-    def check_good(self, daemon: Daemon, *pairs: tuple[Client, str]) -> None:
-        """Have cookies of clients accepted from other sources."""
-        for client, source in pairs:
-            self.assertEqual(len(client.cookies(self.ask(daemon, client, source))), 2)
-
-    def replace_keys(self, content: bytes) -> None:
-        """Replace the file of the keys, as a whole."""
-        fresh = self.keys.with_suffix(".fresh")
-        fresh.write_bytes(content)
-        fresh.chmod(0o600)
-        fresh.rename(self.keys)
-
     def rotated(self, daemon: Daemon, client: Client, source: str) -> bool:
         """Have a worker look at its keys, and say whether one has rotated them."""
-        self.ask(daemon, client, source)
+        self.query_nts(daemon, client, source)
         return "rotated the NTS keys" in daemon.output.text
 
     def time(self, keys: Daemon, ntp: Daemon, *more: str) -> Ended:
