@@ -47,12 +47,14 @@ class GuardTests(SynchronousTestCase):
             {"sec_fetch_site": "none"},
         ):
             self.assertTrue(GUARD.is_own(headers(host="127.0.0.1:9155", **more)), more)
+        self.assertTrue(GUARD.is_own(Headers()))
         for more in (
             {"origin": "null"},
             {"origin": ""},
             {"origin": "http://127.0.0.1"},
             {"origin": "http://localhost:9155"},
             {"origin": "http://evil.example"},
+            {"origin": "http://evil.example://127.0.0.1:9155"},
             {"sec_fetch_site": "cross-site"},
             {"sec_fetch_site": "same-site"},
             {"origin": "http://127.0.0.1:9155", "sec_fetch_site": "cross-site"},
