@@ -182,7 +182,11 @@ class MessageTests(SynchronousTestCase):
             self.assertEqual(unpack(pack(settings)), settings)
 
     def test_rules(self) -> None:
-        """So are rules, which are more than text."""
-        rules = "[reply]\nlisten = tcp:9\nrules = \"a\" -> \"b\"\n"
-        settings = parse(rules, "FILE", installed(), "/run/x")
-        self.assertEqual(unpack(pack(settings)), settings)
+        """So are rules, which are more than text, and match the same messages."""
+        text = '[reply]\nlisten = tcp:9\nrules =\n "a" -> "b"\n /x.(\\d)/ -> "c"\n'
+        settings = parse(text, "FILE", installed(), "/run/x")
+        found = unpack(pack(settings))
+        self.assertEqual(found, settings)
+        rules = found.services[0].options.rules
+        for message, indexes in ((b"a", [0]), (b"x\n7", [1]), (b"x\xff7", [1]), (b"x7", [])):
+            self.assertEqual(list(rules.matcher.matching(message)), indexes)

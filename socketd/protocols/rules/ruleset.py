@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator
 from itertools import compress
+from typing import Any
 
 import attrs
 from attrs import define, field, frozen
@@ -117,6 +118,10 @@ class RuleSet:
     file: str = ""
     matcher: Matcher = attrs.field(init=False, eq=False, repr=False)
     idle: tuple[tuple[int, Rule, float], ...] = attrs.field(init=False, eq=False, repr=False)
+
+    def __reduce__(self) -> tuple[type[RuleSet], tuple[Any, ...]]:
+        """Go to a worker as rules, which it compiles: a set of RE2 cannot be pickled."""
+        return RuleSet, (self.rules, self.file)
 
     @matcher.default
     def _compile(self) -> Matcher:
