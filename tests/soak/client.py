@@ -52,6 +52,7 @@ class Client:
     @ivar number: tells it from others of its kind.
     @ivar directory: for its sockets.
     @ivar stopped: set when it is to stop; no pause lasts longer.
+    @ivar kept: what an exchange leaves to the next one.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Client:
     directory: Path
     stopped: Event = field(factory=Event)
     counts: ClientCounts = field(factory=ClientCounts)
+    kept: dict[str, Any] = field(factory=dict)
 
     def address(self, service: str, kind: str) -> Any:
         """Look up the address of a listener."""
@@ -96,14 +98,15 @@ class Client:
 
     @contextmanager
     def datagrams(
-        self, service: str, kind: str = "udp", source: str = "", named: bool = True
+        self, service: str, kind: str = "udp", source: str = "", named: bool = True, port: int = 0
     ) -> Iterator[socket.socket]:
+        """Make a socket for datagrams to a service, at a port of its own if one is given."""
         address, family = self.address(service, kind), FAMILIES[kind]
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.settimeout(PATIENCE)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST)
             if family == socket.AF_INET:
-                sock.bind((source or self.random.choice(SOURCES), 0))
+                sock.bind((source or self.random.choice(SOURCES), port))
             elif family == socket.AF_UNIX and named:
                 sock.bind(f"\0{self.directory}/{self.kind}-{self.number}")
             sock.connect(address)
@@ -124,6 +127,11 @@ class Client:
         self.counts.service(service).answered += 1
         self.counts.load(self.kind).bytes += len(data)
         return data
+
+    def tally(self, service: str, metric: str, *results: str) -> None:
+        """Count what a metric of a service must say."""
+        for result in results:
+            self.counts.service(service).tallies[metric, result] += 1
 
     def check(self, good: bool, text: str) -> None:
         """Count a good reply, and raise L{Mismatch} for another one."""

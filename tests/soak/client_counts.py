@@ -28,6 +28,8 @@ class ServiceCounts:
     @ivar possibly_refused: those whose peer cannot tell a refusal from a reset a moment later.
     @ivar overdue: connections that a deadline ended, by its name.
     @ivar dropped: datagrams that must be dropped, by reason.
+    @ivar tallies: what metrics of protocols must say, by their name and the values of their
+        labels.
     """
 
     connects: int = 0
@@ -45,6 +47,7 @@ class ServiceCounts:
     possibly_refused: Counter[str] = field(factory=Counter)
     overdue: Counter[str] = field(factory=Counter)
     dropped: Counter[str] = field(factory=Counter)
+    tallies: Counter[tuple[str, str]] = field(factory=Counter)
 
 
 @define

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from attrs import frozen
+
+from tests.support.ports import free_port
 
 #: The name of the certificates.
 NAME = "soak.example.org"
@@ -43,6 +47,42 @@ MAX_LINE = 4096
 
 #: The send buffer of services without end: what is lost with a reset is bounded.
 SEND_BUFFER = 64 * 1024
+
+#: The bounds of C{web} that clients go beyond (bytes).
+MAX_HEADER, MAX_BODY, MAX_FRAMES = 2048, 16 * 1024, 8 * 1024
+
+#: What C{source} sends (bytes).
+CHARACTERS = 100_000
+
+#: The key of C{secret}.
+KEY = b"correct-horse"
+
+#: How many ports C{ipsla} may open.
+PROBE_PORTS = 4
+
+#: What C{modem} and the others answer; L{tests.soak.scripts} says the same in its own words.
+MODEM = r"""
+"AT"              -> "OK\r\n"
+prefix "HELO "    -> "250 hello\r\n"
+contains "status" -> "up\r\n", after 20ms
+/\+CSQ(\d*)/      -> "+CSQ: 24,\1\r\n"
+hex 01 03 .. ..   -> hex 01 83 02
+"twice"           -> "here\r\n", times 2
+"QUIT"            -> "bye\r\n", close
+every 3rd         -> "BUSY\r\n"
+*                 -> "ERROR\r\n"
+"""
+PINGS = r"""
+contains "ping" -> "pong"
+contains "late" -> "now", after 20ms
+*               -> "what"
+"""
+
+#: The fault profiles that C{faulty} and C{lossy} are switched to.
+PROFILES = {
+    "faulty": ("late", "sliced", "narrow", "resetting", "closing", "half-closing", "deaf", "off"),
+    "lossy": ("late", "narrow", "wild", "deaf", "off"),
+}
 
 SERVICES = f"""
 [echo]
@@ -139,6 +179,111 @@ protocol = echo
 listen = {{tls}}, haproxy:{{tcp}}
 proxy_from = 127.0.0.1
 handshake_timeout = {SHORT * 1000:.0f}ms
+[source]
+protocol = chargen
+listen = {{tcp}}
+bytes = {CHARACTERS}
+[sink]
+protocol = discard
+listen = {{tcp}}, {{unix}}
+report = yes
+[numbered]
+protocol = echo
+listen = {{udp}}
+sequence = 0:4
+[modem]
+protocol = reply
+listen = {{tcp}}, {{unix}}
+framing = line
+greeting = "220 ready\\r\\n"
+rules = {{directory}}/modem.rules
+[quiet]
+protocol = reply
+listen = {{tcp}}
+rules = idle 200ms -> "are you there?\\n"
+[length]
+protocol = reply
+listen = {{tcp}}
+framing = length:2
+rules = {{directory}}/ping.rules
+[delimited]
+protocol = reply
+listen = {{unix}}
+framing = delimiter:\\x03
+rules = {{directory}}/ping.rules
+[fixed]
+protocol = reply
+listen = {{tcp}}
+framing = fixed:6
+rules = {{directory}}/ping.rules
+[pulse]
+protocol = reply
+listen = {{tcp}}
+framing = idle:50ms
+rules = {{directory}}/ping.rules
+[spoken]
+protocol = reply
+listen = {{udp}}
+udp_amplify = 64
+rules = {{directory}}/ping.rules
+[faulty]
+protocol = echo
+listen = {{tcp}}, {{unix}}
+[lossy]
+protocol = echo
+listen = {{udp}}
+[web]
+protocol = http
+listen = {{tcp}}, {{unix}}
+max_header = {MAX_HEADER}
+max_body = {MAX_BODY}
+health = /health
+[hasty]
+protocol = http
+listen = {{tcp}}
+request_timeout = {SHORT * 1000:.0f}ms
+[websocket]
+listen = {{tcp}}, {{unix}}
+subprotocols = chat
+max_message = {MAX_FRAMES}
+[stamp]
+listen = {{udp}}
+[secret]
+protocol = stamp
+listen = {{udp}}
+keys = {{directory}}/keys
+[ipsla]
+listen = {{udp}}
+ports = {{probes}}
+[nts-ke]
+listen = {{tls}}
+keys = {{directory}}/nts.keys
+[nts]
+protocol = ntp
+listen = {{udp}}
+nts = nts-ke
+[fault:late]
+latency = 20ms jitter 10ms normal
+[fault:sliced]
+slice = 1..64 every 5ms
+[fault:narrow]
+bandwidth = 64KiB/s
+[fault:resetting]
+reset = after 1000B
+[fault:closing]
+close = after 1000B
+[fault:half-closing]
+half-close = after 1000B
+[fault:deaf]
+accept = silent
+share = 50%
+[fault:wild]
+latency = 5ms jitter 5ms
+loss = 10% burst 25%
+duplicate = 10%
+reorder = 20% gap 3
+corrupt = 10%
+truncate = 10%
 """
 
 #: There now and then, and not always at all of its listeners.
@@ -202,9 +347,28 @@ def unbindable(directory: Path, address: tuple[str, int]) -> str:
     return base(directory) + f"[taken]\nprotocol = echo\nlisten = tcp:0, {taken}\n"
 
 
-def write_quotes(directory: Path) -> None:
-    """Write what C{qotd} needs."""
-    (directory / "quotes").write_text("\n%\n".join(QUOTES), encoding="ascii")
+def write_files(directory: Path) -> None:
+    """Write what the services need."""
+    for name, text in (
+        ("quotes", "\n%\n".join(QUOTES)),
+        ("modem.rules", MODEM),
+        ("ping.rules", PINGS),
+        ("keys", f"* {KEY.decode()}\n"),
+    ):
+        (directory / name).write_text(text, encoding="ascii")
+        (directory / name).chmod(0o600)
+
+
+@cache
+def first_probe_port() -> int:
+    """Find ports in a row for C{ipsla}, and name the first."""
+    while True:
+        first = free_port()
+        with ExitStack() as stack, suppress(OSError):
+            for number in range(PROBE_PORTS):
+                sock = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                sock.bind(("127.0.0.1", first + number))
+            return first
 
 
 def quotes() -> list[bytes]:
@@ -248,6 +412,12 @@ handshake_timeout = {LONG}s
 def _section(directory: Path, text: str, values: Mapping[Variable, str]) -> str:
     name = text[1 : text.index("]")]
     paths = {kind: f"{kind}:{unix_path(directory, name, kind)}" for kind in ("unix", "unixgram")}
-    lines = [text.format(directory=directory, **_LISTENERS, **paths).strip()]
+    known = _LISTENERS | paths | {"directory": str(directory), "probes": _probes()}
+    lines = [text.format(**known).strip()]
     lines += [f"{one.option} = {value}" for one, value in values.items() if one.service == name]
     return "\n".join([*lines, ""])
+
+
+def _probes() -> str:
+    first = first_probe_port()
+    return f"{first}..{first + PROBE_PORTS - 1}"

@@ -70,6 +70,8 @@ class FaultInjector:
         """Restore the configuration and log level of the beginning."""
         self.server.configure(configuration.base(self.server.directory))
         self.reload()
+        for service in configuration.PROFILES:
+            self.demand(f"fault {service} off now")
         self.demand("log-level info")
 
 
@@ -133,6 +135,28 @@ def ban(injector: FaultInjector) -> None:
     injector.demand(f"unban {BANNED}")
 
 
+def profile(injector: FaultInjector) -> None:
+    """Another fault profile, or none, for what comes from now on, or for all."""
+    for service, names in configuration.PROFILES.items():
+        words = injector.random.choice(names), injector.random.choice(("", " now"))
+        injector.demand(f"fault {service} {''.join(words)}")
+
+
+def rotation(injector: FaultInjector) -> None:
+    """The keys of NTS are a day older, so that they are rotated; cookies stay good."""
+    server = injector.server
+    done = _rotations(server)
+    server.age_keys()
+    wait_until(lambda: _rotations(server) > done, "a rotation of the keys")
+
+
+def _rotations(server: Server) -> int:
+    """Count those of both services; the one that reads the file first has them."""
+    figures = server.figures()
+    found = (figures.by_labels("nts_keys_total", name) for name in ("nts-ke", "nts"))
+    return sum(one["rotated"] for one in found)
+
+
 def stop_and_continue(injector: FaultInjector) -> None:
     """The daemon does not run for a moment."""
     injector.server.send(signal.SIGSTOP)
@@ -173,6 +197,8 @@ FAULTS = (
     Fault("bad certificate", bad_certificate, True),
     Fault("log level", log_level),
     Fault("ban", ban),
+    Fault("fault profile", profile),
+    Fault("keys rotated", rotation, True),
     Fault("stopped for a moment", stop_and_continue),
     Fault("clients rest", rest),
 )

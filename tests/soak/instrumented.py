@@ -87,7 +87,12 @@ def run() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def count(number: int, frame: Any) -> None:
-        write(take_collected() if number == COLLECT else take(), path)
+        from twisted.internet import reactor
+
+        # Not now: what the daemon is in the middle of would count, too.
+        reactor.callFromThread(  # type: ignore[attr-defined]
+            lambda: write(take_collected() if number == COLLECT else take(), path)
+        )
 
     signal.signal(COUNT, count)
     signal.signal(COLLECT, count)

@@ -10,7 +10,7 @@ from traceback import extract_tb
 
 from attrs import define, field, frozen
 
-from tests.soak import datagrams, misbehaving, operators, streams
+from tests.soak import datagrams, measuring, misbehaving, operators, scripts, streams, web
 from tests.soak.client import Client, ServiceGone
 from tests.soak.configuration import has_ipv6
 from tests.soak.client_counts import ClientCounts, total
@@ -23,7 +23,8 @@ MAX_PROBLEMS = 10
 LAST = 60.0
 
 
-_FILES = {module.__file__ for module in (datagrams, misbehaving, operators, streams)}
+_MODULES = (datagrams, measuring, misbehaving, operators, scripts, streams, web)
+_FILES = {module.__file__ for module in _MODULES}
 
 
 @frozen
@@ -100,10 +101,41 @@ GROUPS: dict[str, tuple[Load, ...]] = {
         Load("stall", misbehaving.stall, 2),
         Load("handshake", misbehaving.slow_handshake, 2),
     ),
+    "scripts": (
+        Load("modem", scripts.modem),
+        Load("framings", scripts.framings),
+        Load("pulse", scripts.pulse),
+        Load("quiet", scripts.quiet),
+        Load("spoken", scripts.spoken),
+        Load("chargen with an end", scripts.source, 1, 0.1),
+        Load("discard with a report", scripts.sink, 1, 0.05),
+    ),
+    "faults": (
+        Load("faulty", scripts.faulty, 2),
+        Load("lossy", scripts.lossy),
+    ),
+    "web": (
+        Load("http", web.web, 2),
+        Load("bad heads", web.bad_head),
+        Load("late heads", web.late_head),
+        Load("websocket", web.websocket, 2),
+        Load("bad frames", web.bad_frame, 1, 0.05),
+        Load("no handshake", web.no_handshake, 1, 0.05),
+    ),
+    "measuring": (
+        Load("numbered", measuring.numbered),
+        Load("stamp", measuring.stamp),
+        Load("stamp with keys", measuring.secret),
+        Load("ipsla", measuring.ipsla, 2, 0.1),
+        Load("nts", measuring.nts, 1, 0.5),
+    ),
     "operators": (
         Load("operator", operators.operator, 1, 0.1, asks=True),
         Load("watcher", operators.watcher, 1, 0.5, asks=True),
         Load("prober", operators.prober, 1, 0.5, asks=True),
+        Load("page", web.page, 1, 0.5, asks=True),
+        Load("viewer", web.viewer, 2, 0.5, asks=True),
+        Load("slow viewer", web.slow_viewer, 1, 0.5, asks=True),
     ),
 }
 

@@ -28,13 +28,18 @@ def faults(done: Mapping[str, int]) -> str:
 
 def samples(points: Sequence[tuple[str, Sample]]) -> str:
     """What the daemon held, at rest and at most."""
-    headers = ("HELD", "AT", "DESCRIPTORS", "RESIDENT KIB", "OBJECTS", "BLOCKS")
+    headers = ("HELD", "AT", "DESCRIPTORS", "RESIDENT KIB", "OBJECTS", "BLOCKS", "LAG MS")
     return render(headers, [_row(name, sample) for name, sample in points])
 
 
 def peak(found: Iterable[Sample]) -> Sample | None:
     """Pick the sample with the most memory."""
     return max(found, key=lambda sample: sample.resident, default=None)
+
+
+def middle(found: Sequence[Sample]) -> Sample | None:
+    """Pick the sample of half the time."""
+    return found[len(found) // 2] if found else None
 
 
 def counters(found: Sequence[Comparison]) -> str:
@@ -47,4 +52,5 @@ def counters(found: Sequence[Comparison]) -> str:
 def _row(name: str, sample: Sample) -> tuple[str, ...]:
     census = sample.census
     figures = (sample.descriptors, sample.resident // KIB, census.objects, census.blocks)
-    return (name, f"{sample.when:.0f} s", *map(str, figures))
+    lag = f"{sample.lag / max(1, sample.ticks) * 1000:.1f}"
+    return (name, f"{sample.when:.0f} s", *map(str, figures), lag)

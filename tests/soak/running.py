@@ -102,8 +102,8 @@ class Soak:
 
     def summary(self) -> str:
         """Say what was done, also when it ended early."""
-        points = [("at rest, warm", self.before), ("at most", report.peak(self._samples))]
-        points.append(("at rest, in the end", self.after))
+        points = [("at rest, warm", self.before), ("half way", report.middle(self._samples))]
+        points += [("at most", report.peak(self._samples)), ("at rest, in the end", self.after)]
         known = [(name, sample) for name, sample in points if sample is not None]
         parts = [
             report.loads(self._clients.counts()),
@@ -159,6 +159,8 @@ class Soak:
             verdict.compare(self._clients.counts(), figures, self._injector.reloads)
         )
         held = list(verdict.compare_resources(self.before, self.after))
+        loaded = [one for one in self._samples if one.when > self.before.when]
+        self._compared += verdict.compare_lag(loaded)
         if not all(one.holds for one in held):
             types = ", ".join(verdict.grown(self.before, self.after))
             self.problems.append(f"more objects than before: {types}")

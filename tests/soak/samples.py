@@ -18,18 +18,26 @@ class Sample:
     @ivar descriptors: that are open.
     @ivar resident: bytes of memory.
     @ivar census: what lives in it.
+    @ivar lag: how late its timers were since it began, together (seconds).
+    @ivar ticks: how many timers that are.
     """
 
     when: float
     descriptors: int
     resident: int
     census: Census
+    lag: float = 0.0
+    ticks: int = 0
+
+    def lag_since(self, before: Sample) -> float:
+        """How late its timers were on average since another one (seconds)."""
+        return (self.lag - before.lag) / max(1, self.ticks - before.ticks)
 
 
 def take_sample(server: Server, when: float, collected: bool = False) -> Sample:
     """Take a sample; if C{collected}, of reachable objects only, and by type."""
-    census = server.census(collected)
-    return Sample(when, server.descriptors(), server.resident(), census)
+    census, lag = server.census(collected), server.figures().lag()
+    return Sample(when, server.descriptors(), server.resident(), census, *lag)
 
 
 def settle(server: Server) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.proc import parse_rollup
 from socketd.common.answers import Answer
+from socketd.protocols.clock.nts_keys import ROTATION
 from tests.soak import configuration, instrumented
 from tests.soak.configuration import NAME
 from tests.soak.connections import PATIENCE, Mismatch
@@ -36,6 +38,8 @@ wait_until = partial(polling.wait_until, timeout=PATIENCE, interval=0.02)
 
 #: Bytes of the log that have the first lines, which say where the pages are.
 HEAD = 4096
+
+_LAG = "socketd_event_loop_lag_seconds"
 
 _PORT = re.compile(r"(?:haproxy:)?(\w+) (\S+):(\d+)")
 
@@ -56,7 +60,7 @@ class Server:
         self._log = directory / "log"
         self._census = str(directory / "census")
         self._process: subprocess.Popen[bytes] | None = None
-        configuration.write_quotes(directory)
+        configuration.write_files(directory)
         self.renew(0)
         self.configure(configuration.base(directory))
 
@@ -121,6 +125,16 @@ class Server:
         """The certificate that was written last, in DER."""
         return issued(NAME, number=self.shown).certificate.public_bytes(Encoding.DER)
 
+    def age_keys(self) -> None:
+        """Make the keys of NTS a day older."""
+        file = self.directory / "nts.keys"
+        fresh = file.with_suffix(".aged")
+        text = file.read_bytes()
+        since = int(text.split()[5])
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(text.replace(b"%d" % since, b"%d" % (since - ROTATION)))
+        fresh.rename(file)
+
     @property
     def certificate(self) -> Path:
         """The file with certificate and key."""
@@ -183,11 +197,12 @@ class Server:
 
     def find_addresses(self) -> None:
         """Ask it where its services are."""
-        found = {}
+        found: dict[tuple[str, str], Any] = {}
         for row in self.ask("services")["rows"]:
             for listener in row["listens"].split(", "):
                 kind, place = self._place(row["service"], listener)
-                found[row["service"], kind] = place
+                # Ports that were opened for probes come behind.
+                found.setdefault((row["service"], kind), place)
         self._addresses = found
 
     def stop(self) -> int:
@@ -241,14 +256,22 @@ class Figures:
         """One figure; 0 where there is none."""
         return int(self._values.get((f"socketd_{name}", frozenset(labels.items())), 0))
 
-    def by_reason(self, name: str, service: str) -> dict[str, int]:
-        """The figures of a service by reason, without those that are 0."""
-        found = {}
+    def by_labels(self, name: str, service: str) -> Counter[str]:
+        """The figures of a service by the values of their other labels, without zeros."""
+        found: Counter[str] = Counter()
         for (known, labels), value in self._values.items():
             facts = dict(labels)
-            if known == f"socketd_{name}" and facts.get("service") == service and value:
-                found[facts["reason"]] = int(value)
+            if known == f"socketd_{name}" and facts.pop("service", "") == service and value:
+                found[" ".join(facts[label] for label in sorted(facts))] = int(value)
         return found
+
+    def lag(self) -> tuple[float, int]:
+        """How late all timers were, together (seconds), and how many there were."""
+        sums = [
+            sum(value for (name, _), value in self._values.items() if name == f"{_LAG}_{end}")
+            for end in ("sum", "count")
+        ]
+        return sums[0], int(sums[1])
 
     def services(self) -> list[str]:
         """The services that it has, or had."""

@@ -25,11 +25,11 @@ class SoakTests(SynchronousTestCase):
         Every kind of load and of short faults was there, all counters fit, and the daemon
         holds what it held.
         """
-        self.check(Plan(2.0, 1))
+        self.check(Plan(1.0, 1))
 
     def test_workers(self) -> None:
         """So it is with workers."""
-        self.check(Plan(2.0, 1, workers=2))
+        self.check(Plan(1.0, 1, workers=2))
 
     def check(self, plan: Plan) -> None:
         """Run a soak that has to be good."""

@@ -104,6 +104,26 @@ class CompareTests(SynchronousTestCase):
         expected.aborted_sent, expected.aborted_received = 20, 1
         self.assertEqual(wrong(seen, name="misuse"), ["misuse: bytes out: 90 is not in 91 to 100"])
 
+    def test_tallies(self) -> None:
+        """What a protocol counts is exact, unless the kernel has lost datagrams."""
+        figure = 'socketd_probes_total{service="NAME",class="open",result="late"} 7\n'
+        for lost, said, tallied in ((0, 7, 7), (0, 7, 6), (0, 7, 8), (4, 7, 11), (4, 7, 12)):
+            seen = counts()
+            seen.service("echo").tallies["probes_total", "open late"] = tallied
+            text = (SAID + figure).replace('"NAME"} 4\n', f'"NAME"}} {lost}\n')
+            seen.service("echo").asked = 20 + lost
+            is_right = abs(said - tallied) <= lost
+            self.assertEqual(wrong(seen, text) == [], is_right, (lost, tallied))
+
+    def test_faults(self) -> None:
+        """A profile's lost datagrams are not owed, and its duplicates are answers, too."""
+        more = 'socketd_faults_total{service="NAME",fault="loss"} 5\n'
+        more += 'socketd_faults_total{service="NAME",fault="duplicate"} 3\n'
+        seen = counts("lossy")
+        seen.service("lossy").silent = 0
+        self.assertEqual(wrong(seen, SAID + more, "lossy"), [])
+        self.assertNotEqual(wrong(seen, SAID, "lossy"), [])
+
     def test_in_doubt(self) -> None:
         """A refusal that a peer cannot tell from a reset may be one."""
         seen = counts()
@@ -134,6 +154,18 @@ class FlatTests(SynchronousTestCase):
         ):
             found = [one for one in verdict.compare_resources(before, after) if not one.holds]
             self.assertEqual(len(found), 1, after)
+
+    def test_lag(self) -> None:
+        """Timers may be a little later in the second half than in the first, not much."""
+        ticks = (0, 10, 20, 30, 40)
+        for lags, is_flat in (((0, 1, 2, 3, 4), True), ((0, 1, 2, 9, 19), False)):
+            samples = [
+                attrs.evolve(sample(), lag=float(lag), ticks=count)
+                for lag, count in zip(lags, ticks)
+            ]
+            (found,) = verdict.compare_lag(samples)
+            self.assertEqual(found.holds, is_flat)
+        self.assertEqual(list(verdict.compare_lag(samples[:3])), [])
 
     def test_grown(self) -> None:
         """The types of which there are more are named, the most of them first."""

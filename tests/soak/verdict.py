@@ -6,7 +6,7 @@ before.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -30,14 +30,30 @@ MAX_OBJECTS = 500
 #: The same for blocks of memory, of which an object has several.
 MAX_BLOCKS = 3000
 
+#: How late timers may be in the end: so many times as late as before, and so many seconds more,
+#: as other work on the machine makes them.
+LAG_FACTOR, MAX_LAG = 2, 0.1
+
+#: Fewer samples say nothing of that.
+ENOUGH = 4
+
 #: The longest line of the log that a peer can cause (bytes), and what one reload tells.
 LINE, TOLD = 1024, 16 * 1024
 
 #: Services that send back what they receive, so that they send no more.
-ECHOES = ("misuse", "life", "passing")
+ECHOES = ("misuse", "life", "passing", "faulty")
 
 #: Services whose answers may come too late, or not at all.
-UNCERTAIN = ("misuse", "guarded", "passing")
+UNCERTAIN = ("misuse", "guarded", "passing", "lossy")
+
+#: The faults for which a datagram has no answer.
+UNSENT = ("loss", "silent", "never-read")
+
+#: The metrics of protocols.
+TALLIES = (
+    "http_responses_total", "http_bad_requests_total", "numbered_datagrams_total",
+    "nts_sessions_total", "nts_requests_total", "probes_total", "ipsla_total",
+)  # fmt: skip
 
 
 @frozen
@@ -82,6 +98,7 @@ def compare(
         yield from one.reasons()
         yield from one.bytes()
         yield from one.datagrams()
+        yield from one.tallies()
     yield _exact("daemon", "serving", figures.get("serving"), 1)
     yield _exact("daemon", "bans", figures.get("bans"), 0)
     for result in ("done", "refused"):
@@ -105,8 +122,8 @@ class _Service:
         return self.figures.get(name, service=self.name)
 
     def by_reason(self, name: str) -> Counter[str]:
-        """Its figures by reason."""
-        return Counter(self.figures.by_reason(name, self.name))
+        """Its figures by reason, fault or result."""
+        return self.figures.by_labels(name, self.name)
 
     def connections(self) -> Iterator[Comparison]:
         """Each connection that the kernel made was let in or refused."""
@@ -149,21 +166,36 @@ class _Service:
         answered, dropped, or has no answer.
         """
         counts, dropped = self.counts, self.by_reason("datagrams_dropped_total")
+        # Those of connections are told by none of these.
+        faults = self.by_reason("faults_total") if counts.asked else Counter[str]()
         came, went = self.get("datagrams_received_total"), self.get("datagrams_sent_total")
         unsent = self.get("datagrams_unsent_total")
         lost = self.get("datagrams_kernel_dropped_total")
         least = 0 if self.passes else counts.asked
         yield Comparison(self.name, "datagrams in", came + lost, least, counts.asked)
-        most = came if self.name in UNCERTAIN else counts.answered
+        more = faults["duplicate"]
+        most = came + more if self.name in UNCERTAIN else counts.answered
         yield Comparison(self.name, "datagrams out", went, counts.answered, most)
         yield _exact(self.name, "datagrams unsent", unsent, counts.unbound)
-        owed = came - went - unsent - dropped.total()
+        owed = came + more - went - unsent - dropped.total() - sum(faults[one] for one in UNSENT)
         least = max(0, counts.silent - lost)
         yield Comparison(self.name, "datagrams without answer", owed, least, counts.silent)
         for reason in sorted({*dropped, *counts.dropped}):
             least = counts.dropped[reason]
             most = came if self.name in UNCERTAIN else least
             yield Comparison(self.name, f"dropped {reason}", dropped[reason], least, most)
+
+    def tallies(self) -> Iterator[Comparison]:
+        """What the metrics of its protocol say; what the kernel has lost may be a gap there."""
+        lost = self.get("datagrams_kernel_dropped_total")
+        for metric in TALLIES:
+            found, expected = self.by_reason(metric), Counter[str]()
+            for (name, result), count in self.counts.tallies.items():
+                expected[result] += count * (name == metric)
+            for result in sorted({*found, *+expected}):
+                least = expected[result] - lost
+                most = expected[result] + lost
+                yield Comparison(self.name, f"{metric} {result}", found[result], least, most)
 
 
 def compare_resources(before: Sample, after: Sample) -> Iterator[Comparison]:
@@ -175,6 +207,16 @@ def compare_resources(before: Sample, after: Sample) -> Iterator[Comparison]:
         ("blocks", after.census.blocks, before.census.blocks, MAX_BLOCKS),
     ):
         yield Comparison("daemon", what, found, 0, was + growth)
+
+
+def compare_lag(samples: Sequence[Sample]) -> Iterator[Comparison]:
+    """Compare how late timers were in the second half of the time with those of the first."""
+    if len(samples) < ENOUGH:
+        return
+    middle = samples[len(samples) // 2]
+    first, last = middle.lag_since(samples[0]), samples[-1].lag_since(middle)
+    most = LAG_FACTOR * first + MAX_LAG
+    yield Comparison("daemon", "lag (us)", round(last * 1e6), 0, round(most * 1e6))
 
 
 def grown(before: Sample, after: Sample, most: int = 8) -> list[str]:

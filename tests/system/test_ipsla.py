@@ -38,14 +38,7 @@ class Router:
 
     def ask(self, milliseconds: int, source: str = "") -> bytes:
         """Have the port opened; return the answer."""
-        address = socket.inet_pton(self.family, self.host)
-        if self.family == socket.AF_INET:
-            part = struct.pack("!HHI4sHH", 4, 16, 0, address, self.port, milliseconds)
-        else:
-            part = struct.pack("!HHI16sHHI", 8, 32, 0, address, self.port, 0, milliseconds)
-        end = struct.pack("!HH24x", 1, 28)
-        head = struct.pack("!BBHI", 1, 0x69, 8 + len(part) + len(end), 0)
-        message = head + part + end
+        message = ipsla_wire.first_version(self.host, self.port, milliseconds)
         return self.exchange(message, self.control, source)
 
     def exchange(self, message: bytes, port: int, source: str = "") -> bytes:

@@ -32,6 +32,19 @@ def address(text: str) -> bytes:
     return ip_address(text).packed.ljust(16, b"\0")
 
 
+def first_version(text: str, port: int, milliseconds: int) -> bytes:
+    """Write the request of version 1 for a port, as routers were captured to."""
+    place = ip_address(text).packed
+    if len(place) == 4:
+        end = number(port, 2) + number(milliseconds, 2)
+        part = number(4, 2) + number(16, 2) + bytes(4) + place + end
+    else:
+        end = number(port, 2) + bytes(2) + number(milliseconds, 4)
+        part = number(8, 2) + number(32, 2) + bytes(4) + place + end
+    part += number(1, 2) + number(28, 2) + bytes(24)
+    return number(1, 1) + b"\x69" + number(8 + len(part), 2) + bytes(4) + part
+
+
 def authentication(
     mode: int = 0, key_id: int = 0, random: bytes = bytes(16), size: int = 60
 ) -> bytes:
