@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -158,12 +159,13 @@ def _rotations(server: Server) -> int:
 
 
 def stop_and_continue(injector: FaultInjector) -> None:
-    """The daemon does not run for a moment."""
-    injector.server.send(signal.SIGSTOP)
+    """The daemon, or one of its workers, does not run for a moment."""
+    process = injector.random.choice(injector.server.processes())
+    os.kill(process, signal.SIGSTOP)
     try:
         injector.wait(STOPPED)
     finally:
-        injector.server.send(signal.SIGCONT)
+        os.kill(process, signal.SIGCONT)
 
 
 def rest(injector: FaultInjector) -> None:

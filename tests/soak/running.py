@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,9 @@ from tests.soak.verdict import Comparison
 #: Seconds between two samples.
 INTERVAL = 5.0
 
-#: The part of the time that the load is on before the first measurement: caches fill,
-#: and memory finds its size.
-WARM_UP = 0.2
+#: The part of the time that the load is on before the first measurement, and the most of it
+#: (seconds): caches fill, and memory finds its size.
+WARM_UP, LONGEST_WARM_UP = 0.2, 300.0
 
 #: Shorter ones have no time for faults that take seconds.
 LONG = 60.0
@@ -34,6 +35,9 @@ PAUSE = 1.0
 
 #: The daemon takes new certificates within 5 seconds.
 RENEWAL = 15.0
+
+#: What the log says of a worker that has ended.
+_DEATH = re.compile(r".*worker \d+ \(process \d+\) (?:died|has not).*")
 
 
 @frozen
@@ -89,7 +93,8 @@ class Soak:
         """Do all of it, note what is wrong, and return whether all is well."""
         try:
             self._server.start()
-            self.before = self._phase(self.plan.seconds * WARM_UP, True)
+            warm_up = min(self.plan.seconds * WARM_UP, LONGEST_WARM_UP)
+            self.before = self._phase(warm_up, True)
             self.after = self._phase(self.plan.seconds, False)
             self._compare()
             self._stop()
@@ -98,6 +103,8 @@ class Soak:
         finally:
             self._server.kill()
         self.problems += self._clients.problems
+        if self.problems:
+            self.problems += _DEATH.findall(self._server.log())
         return not self.problems
 
     def summary(self) -> str:

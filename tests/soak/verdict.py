@@ -101,6 +101,7 @@ def compare(
         yield from one.tallies()
     yield _exact("daemon", "serving", figures.get("serving"), 1)
     yield _exact("daemon", "bans", figures.get("bans"), 0)
+    yield _exact("daemon", "worker deaths", figures.get("worker_deaths_total"), 0)
     for result in ("done", "refused"):
         found = figures.get("config_reloads_total", result=result)
         yield _exact("daemon", f"reloads {result}", found, reloads.get(result, 0))
