@@ -9,17 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from socketd.cli.common.output import emit, note
+from socketd.common import errors
 from socketd.common.commands import ALIASES, COMMANDS
-from socketd.common.errors import (
-    FAILED,
-    GOOD,
-    INTERRUPTED,
-    OUTPUT_CLOSED,
-    TERMINATED,
-    USAGE,
-    CommandError,
-    Terminated,
-)
+from socketd.common.errors import CommandError
 from socketd.common.text import one_line
 
 PROGRAM = "socketd"
@@ -45,6 +37,25 @@ MODULES = {
     "import": "migrate.command",
 }
 
+#: What they do.
+HELP = {
+    "run": "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)",
+    "serve": "serve one protocol in the foreground until Ctrl-C, without a file",
+    "check": "validate a configuration and print all errors, without binding",
+    "try": "say what the rules of a service would answer, and by which rule, without a socket",
+    "console": "watch a running daemon, answer the connections that wait, and type commands",
+    "send": "send text or standard input, print what comes back until the peer ends",
+    "chat": "send line by line, print each answer, until the peer ends or Ctrl-D",
+    "time": "ask a time server: its time, the round trip and the offset of our clock",
+    "ping": "measure the round trips to an echo service, or both ways to a STAMP reflector",
+    "record": "pass one conversation on to a server, and write rules that answer as it did",
+    "whoami": "ask a whoami service who we are: our address as it sees it, what we reached, TLS",
+    "certificate": "make certificates for development: a CA, a server, a client",
+    "options": "list the socket options of this system with their defaults",
+    "unit": "print a systemd unit with just the ports and networks that a configuration needs",
+    "import": "convert a configuration of xinetd or inetd to one of socketd",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
@@ -61,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with the error only, without the usage text that would hide it."""
-        self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+        self.exit(errors.USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def installed_version() -> str:
@@ -83,11 +94,16 @@ def subcommands() -> list[str]:
 
 
 def load(name: str) -> Any:
-    """Import a subcommand: something with C{NAME}, C{HELP}, C{add_arguments} and C{run}."""
+    """Import a subcommand: something with C{add_arguments} and C{run}."""
     if name in MODULES:
         return importlib.import_module(f"socketd.cli.{MODULES[name]}")
     commands = importlib.import_module("socketd.cli.operator.commands")
     return commands.ControlCommand(COMMANDS[name])
+
+
+def help_of(name: str) -> str:
+    """Say in one line what a subcommand does."""
+    return HELP[name] if name in HELP else COMMANDS[name].help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,19 +115,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         emit("")
         return status
     except KeyboardInterrupt:
-        return INTERRUPTED
-    except Terminated:
-        return TERMINATED
+        return errors.INTERRUPTED
+    except errors.Terminated:
+        return errors.TERMINATED
     except BrokenPipeError:
-        return OUTPUT_CLOSED
+        return errors.OUTPUT_CLOSED
     except CommandError as error:
         for line in error.details:
             note(one_line(line))
         return _complain(program, str(error), error.status)
     except OSError as error:
-        return _complain(program, str(error), FAILED)
+        return _complain(program, str(error), errors.FAILED)
     except Exception as error:
-        return _complain(program, f"internal error: {type(error).__name__}: {error}", FAILED)
+        return _complain(
+            program, f"internal error: {type(error).__name__}: {error}", errors.FAILED
+        )
 
 
 def _run(argv: list[str]) -> int:
@@ -120,19 +138,18 @@ def _run(argv: list[str]) -> int:
             argv = [*argv[1:2], "--help"]
         if argv[:1] and argv[0] in subcommands():
             subcommand = load(argv[0])
-            arguments = _parse(subcommand, argv[1:])
+            arguments = _parse(argv[0], subcommand, argv[1:])
         else:
             _explain(argv)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else GOOD
+        return stop.code if isinstance(stop.code, int) else errors.GOOD
     status: int = subcommand.run(arguments)
     return status
 
 
-def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog=f"{PROGRAM} {subcommand.NAME}", description=subcommand.HELP, allow_abbrev=False
-    )
+def _parse(name: str, subcommand: Any, argv: list[str]) -> argparse.Namespace:
+    program = f"{PROGRAM} {name}"
+    parser = Parser(prog=program, description=help_of(name), allow_abbrev=False)
     subcommand.add_arguments(parser)
     if any(action.nargs == argparse.REMAINDER for action in parser.positionals):
         # All arguments belong to another program, but argparse would parse a leading option
@@ -206,7 +223,7 @@ def _explain(argv: list[str]) -> NoReturn:
         emit(f"{PROGRAM} {installed_version()}\n")
         parser.exit()
     for name in subcommands():
-        subparsers.add_parser(name, help=load(name).HELP)
+        subparsers.add_parser(name, help=help_of(name))
     parser.print_help()
     parser.exit()
 

@@ -16,14 +16,14 @@ def command_line() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     root = ArgumentParser(PROGRAM, description=DESCRIPTION, add_help=False)
     subparsers = root.add_subparsers()
     for name in main.subcommands():
-        module = main.load(name)
-        parser = subparsers.add_parser(name, help=module.HELP, add_help=False)
+        what = main.help_of(name)
+        parser = subparsers.add_parser(name, help=what, add_help=False)
         if name == "run":
             _add_daemon_options(parser)
         else:
-            module.add_arguments(parser)
+            main.load(name).add_arguments(parser)
         # Only socketd SUBCOMMAND --help shows a longer one.
-        parser.description = module.HELP
+        parser.description = what
     root.add_argument("--version", action="version", help="print the version")
     parsers: dict[str, ArgumentParser] = dict(subparsers.choices)
     for parser in (root, *parsers.values()):
