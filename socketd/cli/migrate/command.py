@@ -13,15 +13,11 @@ from socketd.cli.common.output import emit, note
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import NOT_READ, Findings, Note, Place
-from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
-from socketd.cli.migrate.xinetd_files import Reader
+from socketd.cli.migrate.xinetd_files import Reader, SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
 from socketd.common.errors import BAD_CONFIGURATION, GOOD, CommandError
 from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-
-NAME = "import"
-HELP = "convert a configuration of xinetd or inetd to one of socketd"
 
 DESCRIPTION = """
 Reads what xinetd or inetd would: xinetd.conf with all that it includes, a directory like
@@ -61,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_files([NewFile(arguments.output, data, PUBLIC, may_replace=arguments.force)])
     notes = findings.notes + [one for service in findings.services for one in service.notes]
     _tell(one for one in notes if one.is_loud)
-    note(f"socketd {NAME}: {summary(findings)}")
+    note(f"socketd import: {summary(findings)}")
     return GOOD
 
 

@@ -7,20 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from socketd.cli.migrate.model import (
-    MAX_CAP,
-    PORTS,
-    PROTOCOLS,
-    Findings,
-    ForeignService,
-    ListenAddress,
-    Note,
-    Place,
-    bound,
-    parse_count,
-    port_of,
-    rate_options,
-)
+from socketd.cli.migrate import model
 
 INTERNAL = "internal"
 
@@ -53,12 +40,12 @@ _WAIT = re.compile(r"(no)?wait(?:([.:/])([0-9]{1,9})(?:/([0-9]{1,9}))?(?:/([0-9]
 class Row:
     """One entry of inetd.conf; host C{*} is the wildcard, the fields are without the hosts."""
 
-    place: Place
+    place: model.Place
     hosts: tuple[str, ...]
     fields: tuple[str, ...]
 
 
-def read(lines: list[str], file: str, findings: Findings) -> None:
+def read(lines: list[str], file: str, findings: model.Findings) -> None:
     """Parse a file, and add each entry to the findings."""
     findings.files.append(file)
     rows = list(_rows(lines, file, findings))
@@ -66,7 +53,9 @@ def read(lines: list[str], file: str, findings: Findings) -> None:
     split = {(row.fields[0], row.fields[2][:3]) for row in rows if "6" in row.fields[2][3:6]}
     for row in rows:
         name, _, protocol, _, _, program, *_ = row.fields
-        is_supported = program == INTERNAL and name in PORTS and not protocol.startswith("rpc/")
+        is_supported = (
+            program == INTERNAL and name in model.PORTS and not protocol.startswith("rpc/")
+        )
         service = None
         if is_supported:
             try:
@@ -79,7 +68,7 @@ def read(lines: list[str], file: str, findings: Findings) -> None:
             findings.leave(row.place, f"service {' '.join(row.fields)}", is_loud=is_supported)
 
 
-def _rows(lines: list[str], file: str, findings: Findings) -> Iterator[Row]:
+def _rows(lines: list[str], file: str, findings: model.Findings) -> Iterator[Row]:
     default: tuple[str, ...] = (ALL,)
     for place, text in _joined(lines, file):
         if text.startswith(OFF):
@@ -101,9 +90,9 @@ def _rows(lines: list[str], file: str, findings: Findings) -> Iterator[Row]:
                 yield Row(place, chosen, (name, *fields))
 
 
-def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[Place, str]]:
+def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[model.Place, str]]:
     """Join continuation lines, which begin with white space, to their entries."""
-    current: tuple[Place, list[str]] | None = None
+    current: tuple[model.Place, list[str]] | None = None
     for number, line in enumerate(lines, 1):
         text = line.strip(_BLANK)
         is_entry = bool(text) and not text.startswith("#")
@@ -114,24 +103,24 @@ def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[Place, str]]:
             yield current[0], " ".join(current[1])
             current = None
         if is_entry:
-            current = Place(file, number), [text]
+            current = model.Place(file, number), [text]
         elif text:
-            yield Place(file, number), text
+            yield model.Place(file, number), text
     if current:
         yield current[0], " ".join(current[1])
 
 
-def _service(row: Row, is_split: bool) -> ForeignService:
+def _service(row: Row, is_split: bool) -> model.ForeignService:
     """Convert an entry, or raise C{ValueError}; split: IPv6 has a separate line."""
     name, socket_type, protocol, wait, user, *_ = row.fields
     match = _PROTOCOL.fullmatch(protocol)
-    if match is None or match[1] != PROTOCOLS.get(socket_type):
+    if match is None or match[1] != model.PROTOCOLS.get(socket_type):
         raise ValueError(protocol)
     transport, suffix, variant, buffers = match.groups()
-    notes = [Note(row.place, f"user {user}")]
+    notes = [model.Note(row.place, f"user {user}")]
     if variant:
-        notes.append(Note(row.place, transport + variant))
-    return ForeignService(
+        notes.append(model.Note(row.place, transport + variant))
+    return model.ForeignService(
         name,
         f"{name}-{socket_type}",
         socket_type,
@@ -143,15 +132,17 @@ def _service(row: Row, is_split: bool) -> ForeignService:
     )
 
 
-def _addresses(row: Row, protocol: str, suffix: str, is_split: bool) -> tuple[ListenAddress, ...]:
+def _addresses(
+    row: Row, protocol: str, suffix: str, is_split: bool
+) -> tuple[model.ListenAddress, ...]:
     families = ("4",) if is_split and not suffix else FAMILIES[suffix]
-    port = port_of(row.fields[0], protocol)
-    found: list[ListenAddress] = []
+    port = model.port_of(row.fields[0], protocol)
+    found: list[model.ListenAddress] = []
     for host in row.hosts:
         if not host:
             raise ValueError("a comma or a colon without a host")
         interface = "" if host == ALL else host
-        found += bound(protocol, port, interface, families, bool(suffix) or is_split)
+        found += model.bound(protocol, port, interface, families, bool(suffix) or is_split)
     return tuple(found)
 
 
@@ -174,16 +165,16 @@ def _limits(wait: str) -> dict[str, str]:
     if match is None:
         raise ValueError(wait)
     _, mark, *numbers = match.groups()
-    counts = [parse_count(number) for number in numbers if number is not None]
+    counts = [model.parse_count(number) for number in numbers if number is not None]
     if mark is None:
         return {}
     if mark != "/":
         if len(counts) > 1:
             raise ValueError(wait)
-        return rate_options(counts[0], "m")
+        return model.rate_options(counts[0], "m")
     children, connections, of_one = (counts + [0, 0])[:3]
-    if max(children, of_one) > MAX_CAP:
+    if max(children, of_one) > model.MAX_CAP:
         raise ValueError(wait)
     limits = {"max_connections": str(children)} if children else {}
-    limits |= rate_options(connections, "m")
+    limits |= model.rate_options(connections, "m")
     return limits | {"max_per_source": str(of_one)} if of_one else limits

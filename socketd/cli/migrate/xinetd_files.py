@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from attrs import define, field
 
+from socketd.cli.migrate import xinetd_syntax
 from socketd.cli.migrate.model import NOT_READ, Findings, Place
-from socketd.cli.migrate.source_files import MAX_DEPTH, SourceFiles, UnreadableError
-from socketd.cli.migrate.xinetd_addresses import Sources, changed
-from socketd.cli.migrate.xinetd_syntax import (
-    DEFAULTS,
-    INCLUDE,
-    INCLUDEDIR,
-    Attribute,
-    Entry,
-    entries,
-)
+from socketd.cli.migrate.xinetd_syntax import Attribute, Entry
+from socketd.cli.migrate.xinetd_values import Sources, changed
+from socketd.common.errors import reason_of
+
+#: Maximum file size in bytes, far above any super-server's configuration; bound, in case the path
+#: names some other large file.
+MAX_FILE_BYTES = 1024 * 1024
+
+#: Maximum number of files; a directory has some dozens. Bounds files that include others
+#: repeatedly.
+MAX_FILES = 1000
+
+#: Maximum include depth, usually one; bounds a file that includes itself.
+MAX_DEPTH = 16
 
 #: The access lists.
 ACCESS = ("only_from", "no_access")
@@ -41,6 +48,41 @@ HARMLESS = frozenset(
         "umask", "user", "wait",
     )
 )  # fmt: skip
+
+
+class UnreadableError(Exception):
+    """A file or directory cannot be read; the text is the reason."""
+
+
+@define
+class SourceFiles:
+    """Reads files, with a limit on their number."""
+
+    count: int = 0
+
+    def lines(self, path: str) -> list[str]:
+        """Read the lines of a file; bytes that are not UTF-8 become surrogate escapes."""
+        self.count += 1
+        if self.count > MAX_FILES:
+            raise UnreadableError(f"more than {MAX_FILES} files")
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise UnreadableError("not a regular file")
+            with Path(path).open("rb") as stream:
+                content = stream.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise UnreadableError(reason_of(error)) from error
+        if len(content) > MAX_FILE_BYTES:
+            raise UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
+        text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        return [line.rstrip("\r") for line in text.split("\n")]
+
+    def names(self, directory: str) -> list[str]:
+        """List a directory, sorted as in the C locale, or raise L{UnreadableError}."""
+        try:
+            return sorted(os.listdir(directory), key=os.fsencode)
+        except (OSError, ValueError) as error:
+            raise UnreadableError(reason_of(error)) from error
 
 
 @define
@@ -68,14 +110,14 @@ class Reader:
         """Read the lines of a file that is included at a depth."""
         self.findings.files.append(path)
         has_defaults = False
-        for entry in entries(lines, path, self.findings):
-            if entry.keyword in (INCLUDE, INCLUDEDIR):
+        for entry in xinetd_syntax.entries(lines, path, self.findings):
+            if entry.keyword in (xinetd_syntax.INCLUDE, xinetd_syntax.INCLUDEDIR):
                 self._include(entry, depth)
-            elif entry.keyword != DEFAULTS:
+            elif entry.keyword != xinetd_syntax.DEFAULTS:
                 self.services.append((entry, dict(self.access)))
             elif has_defaults:
                 # xinetd takes the first of a file.
-                self.findings.note(entry.place, DEFAULTS, is_loud=True)
+                self.findings.note(entry.place, xinetd_syntax.DEFAULTS, is_loud=True)
             else:
                 has_defaults = not entry.is_broken
                 self._take_defaults(entry)
@@ -113,7 +155,7 @@ class Reader:
             error = UnreadableError(f"{MAX_DEPTH} files include each other")
             self._not_read(entry.place, path, error)
             return
-        read = self.files_of if entry.keyword == INCLUDEDIR else self._file
+        read = self.files_of if entry.keyword == xinetd_syntax.INCLUDEDIR else self._file
         for file, lines in read(path, entry.place):
             self.read_file(file, lines, depth + 1)
 

@@ -8,38 +8,14 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from socketd.cli.migrate.model import (
-    PORTS,
-    PROTOCOLS,
-    STREAM,
-    ForeignService,
-    ListenAddress,
-    Note,
-    bound,
-    port_of,
-)
-from socketd.cli.migrate.xinetd_addresses import Sources, changed, written
+from socketd.cli.migrate import model, xinetd_values
 from socketd.cli.migrate.xinetd_files import ACCESS, HARMLESS, INHERITED, SYNONYMS, Reader
 from socketd.cli.migrate.xinetd_syntax import Attribute, Entry
-from socketd.cli.migrate.xinetd_values import (
-    IDENTIFIED,
-    LIMITS,
-    MAX_PORT,
-    SILENT_FLAGS,
-    STREAM_FLAGS,
-    Values,
-    families_of,
-    parse_bind,
-    parse_flags,
-    parse_port,
-    parse_word,
-    parse_yes,
-)
 
 #: Attributes that are converted, besides the access lists.
 USED = {"socket_type", "protocol", "type", "id", "port", "disable", "flags", *INHERITED}
 
-SOCKET_TYPES = {protocol: socket_type for socket_type, protocol in PROTOCOLS.items()}
+SOCKET_TYPES = {protocol: socket_type for socket_type, protocol in model.PROTOCOLS.items()}
 
 T = TypeVar("T")
 
@@ -89,9 +65,9 @@ class _Conversion:
     """
 
     entry: Entry
-    access: dict[str, Sources]
+    access: dict[str, xinetd_values.Sources]
     attributes: dict[str, Attribute]
-    notes: list[Note] = field(factory=list)
+    notes: list[model.Note] = field(factory=list)
     is_wrong: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -102,7 +78,9 @@ class _Conversion:
             if name in ACCESS:
                 try:
                     before = self.access.get(name, ())
-                    self.access[name] = changed(before, attribute, is_cumulative=False)
+                    self.access[name] = xinetd_values.changed(
+                        before, attribute, is_cumulative=False
+                    )
                 except ValueError:
                     self._refuse(attribute)
             elif name in USED and attribute.operator == "=" and name not in own:
@@ -129,31 +107,31 @@ class _Conversion:
         return (
             "INTERNAL" in types
             and "SENSOR" not in flags
-            and name.lower() in PORTS
+            and name.lower() in model.PORTS
             # Only xinetd's lookup in the list of ports is case-sensitive.
-            and (name in PORTS or "UNLISTED" in types)
+            and (name in model.PORTS or "UNLISTED" in types)
             and not {"IPV4", "IPV6"} <= set(flags)
             and any((one.name, one.operator) == ("wait", "=") for one in self.entry.attributes)
         )
 
-    def service(self) -> ForeignService:
+    def service(self) -> model.ForeignService:
         """Convert the service; it is not to be used when an attribute is wrong."""
-        self._parsed("disable", parse_yes, False)
+        self._parsed("disable", xinetd_values.parse_yes, False)
         socket_type = self._socket_type()
         options = self._access()
         streams = self._limits() | self._flags(socket_type)
-        addresses = self._addresses(PROTOCOLS[socket_type])
-        return ForeignService(
+        addresses = self._addresses(model.PROTOCOLS[socket_type])
+        return model.ForeignService(
             self.entry.name.lower(), self.label, socket_type, self.entry.place, addresses, options,
             streams, tuple(self.notes),
         )  # fmt: skip
 
-    def words(self, name: str) -> Values:
+    def words(self, name: str) -> xinetd_values.Values:
         """Return the values of an attribute in upper case, for case-insensitive comparison."""
         attribute = self.attributes.get(name)
         return tuple(map(str.upper, attribute.values)) if attribute else ()
 
-    def _parsed(self, name: str, parse: Callable[[Values], T], default: T) -> T:
+    def _parsed(self, name: str, parse: Callable[[xinetd_values.Values], T], default: T) -> T:
         """Parse the values of an attribute; default: if it is missing or wrong."""
         attribute = self.attributes.get(name)
         if attribute is None:
@@ -165,7 +143,7 @@ class _Conversion:
             return default
 
     def _note(self, attribute: Attribute, is_loud: bool) -> None:
-        self.notes.append(Note(attribute.place, str(attribute), is_loud))
+        self.notes.append(model.Note(attribute.place, str(attribute), is_loud))
 
     def _refuse(self, attribute: Attribute) -> None:
         self._note(attribute, is_loud=True)
@@ -173,13 +151,15 @@ class _Conversion:
 
     def _socket_type(self) -> str:
         """Return the socket type, which may follow from the protocol."""
-        protocol = self._parsed("protocol", partial(parse_word, SOCKET_TYPES), "")
+        protocol = self._parsed("protocol", partial(xinetd_values.parse_word, SOCKET_TYPES), "")
         default = SOCKET_TYPES.get(protocol, "")
-        socket_type = self._parsed("socket_type", partial(parse_word, PROTOCOLS), default)
-        if protocol not in ("", PROTOCOLS.get(socket_type)):
+        socket_type = self._parsed(
+            "socket_type", partial(xinetd_values.parse_word, model.PROTOCOLS), default
+        )
+        if protocol not in ("", model.PROTOCOLS.get(socket_type)):
             self._refuse(self.attributes["protocol"])
         self.is_wrong |= not socket_type
-        return socket_type or STREAM
+        return socket_type or model.STREAM
 
     def _access(self) -> dict[str, str]:
         options = {}
@@ -188,17 +168,17 @@ class _Conversion:
             if sources is None:
                 continue
             # An empty allow refuses every peer; the file may have had names only.
-            if written(sources) or option == "allow":
-                options[option] = written(sources)
+            if xinetd_values.written(sources) or option == "allow":
+                options[option] = xinetd_values.written(sources)
             for source in sources:
                 if not source.networks:
-                    note = Note(source.place, f"{name} {source.text}", is_loud=True)
+                    note = model.Note(source.place, f"{name} {source.text}", is_loud=True)
                     self.notes.append(note)
         return options
 
     def _limits(self) -> dict[str, str]:
         options: dict[str, str] = {}
-        for name, parse in LIMITS.items():
+        for name, parse in xinetd_values.LIMITS.items():
             found = self._parsed(name, parse, None)
             if found == {}:
                 self._note(self.attributes[name], is_loud=False)
@@ -207,26 +187,28 @@ class _Conversion:
 
     def _flags(self, socket_type: str) -> dict[str, str]:
         options: dict[str, str] = {}
-        none: Values = ()
-        for flag in self._parsed("flags", parse_flags, none):
-            if socket_type == STREAM and flag in STREAM_FLAGS:
-                options[STREAM_FLAGS[flag]] = "yes"
-            elif flag not in SILENT_FLAGS:
-                place, is_loud = self.attributes["flags"].place, flag == IDENTIFIED
-                self.notes.append(Note(place, f"flags {flag}", is_loud))
+        none: xinetd_values.Values = ()
+        for flag in self._parsed("flags", xinetd_values.parse_flags, none):
+            if socket_type == model.STREAM and flag in xinetd_values.STREAM_FLAGS:
+                options[xinetd_values.STREAM_FLAGS[flag]] = "yes"
+            elif flag not in xinetd_values.SILENT_FLAGS:
+                place, is_loud = self.attributes["flags"].place, flag == xinetd_values.IDENTIFIED
+                self.notes.append(model.Note(place, f"flags {flag}", is_loud))
         return options
 
-    def _addresses(self, protocol: str) -> tuple[ListenAddress, ...]:
+    def _addresses(self, protocol: str) -> tuple[model.ListenAddress, ...]:
         name, flags = self.entry.name.lower(), self.words("flags")
-        listed = port_of(name, protocol)
+        listed = model.port_of(name, protocol)
         # A service of the list has its port there; xinetd accepts no other.
-        right: Collection[int] = (listed, PORTS[name])
+        right: Collection[int] = (listed, model.PORTS[name])
         if "UNLISTED" in self.words("type"):
-            right = range(1, MAX_PORT + 1)
+            right = range(1, xinetd_values.MAX_PORT + 1)
             if "port" not in self.attributes:
                 self._refuse(self.attributes["type"])
-        port = self._parsed("port", partial(parse_port, right), listed)
-        v6only = self._parsed("v6only", parse_yes, False)
-        default = bound(protocol, port, "", families_of("", flags, v6only), False)
-        parse = partial(parse_bind, protocol, port, flags, v6only)
+        port = self._parsed("port", partial(xinetd_values.parse_port, right), listed)
+        v6only = self._parsed("v6only", xinetd_values.parse_yes, False)
+        default = model.bound(
+            protocol, port, "", xinetd_values.families_of("", flags, v6only), False
+        )
+        parse = partial(xinetd_values.parse_bind, protocol, port, flags, v6only)
         return self._parsed("bind", parse, default)

@@ -22,9 +22,6 @@ from socketd.common.host_names import bracketed, parse_name
 if TYPE_CHECKING:
     from socketd.cli.system.development_ca import Issued
 
-NAME = "certificate"
-HELP = "make certificates for development: a CA, a server, a client"
-
 DEFAULT_DAYS = 365
 
 #: Longest validity that clients accept; one vendor's enforce it even for a private authority.
@@ -138,16 +135,18 @@ def _report(files: Sequence[NewFile], names: Sequence[str]) -> str:
     directory = files[0].path.parent
     server = os.path.abspath(directory / SERVER)
     authority = shlex.quote(str(directory / f"{AUTHORITY}.pem"))
-    return "\n".join([
-        *(f"wrote {file.path}" for file in files),
-        "",
-        "In the section of a service with a tls: listener:",
-        f"tls_certificate = {server}.pem",
-        f"tls_key = {server}.key",
-        "",
-        "To try it:",
-        f"socketd send --tls --ca {authority} {shlex.quote(_address(names))} hello\n",
-    ])
+    return "\n".join(
+        [
+            *(f"wrote {file.path}" for file in files),
+            "",
+            "In the section of a service with a tls: listener:",
+            f"tls_certificate = {server}.pem",
+            f"tls_key = {server}.key",
+            "",
+            "To try it:",
+            f"socketd send --tls --ca {authority} {shlex.quote(_address(names))} hello\n",
+        ]
+    )
 
 
 def _address(names: Sequence[str]) -> str:

@@ -7,20 +7,38 @@ import os
 import resource
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 
 import attrs
 
 from socketd.cli.common.output import emit
-from socketd.cli.system.rule_table import place_of, rules_of
 from socketd.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.common.paths import find_config, runtime_directory
 from socketd.common.table import render
 from socketd.configuration import configure, hints_of, warnings_of
+from socketd.protocols.messages.reply import ReplyOptions
+from socketd.protocols.rules.rule import Rule
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-from socketd.settings.model import Settings
+from socketd.settings.model import ServiceSettings, Settings
 
-NAME = "check"
-HELP = "validate a configuration and print all errors, without binding"
+
+def rules_of(service: ServiceSettings) -> Iterator[Rule]:
+    """List the rules by which a service answers: none, unless it has C{rules}."""
+    options = service.options
+    if isinstance(options, ReplyOptions) and options.rules is not None:
+        yield from options.rules.rules
+        if options.script.fallback is not None:
+            yield options.script.fallback
+
+
+def place_of(service: ServiceSettings, rule: Rule) -> str:
+    """Say where a rule is written: C{FILE:LINE}."""
+    if rule == service.options.script.fallback:
+        return service.place("reply")
+    rules = service.options.rules
+    if rules.file:
+        return f"{rules.file}:{rule.line}"
+    return f"{service.file}:{service.lines['rules'] + rule.line}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

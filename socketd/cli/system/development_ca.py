@@ -7,6 +7,7 @@ The certificates follow the profiles of RFC 5280, section 4.2, and RFC 9525.
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,16 +67,15 @@ class Issued:
 
 def make_authority(now: datetime) -> Issued:
     """Create an authority, self-signed and valid for L{AUTHORITY_DAYS}."""
-    key, serial = _new_key(), x509.random_serial_number()
     # A unique name: clients look up issuers by name.
-    subject = _subject(f"socketd development CA {serial % 2**32:08x}")
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
-    builder = _builder(subject, subject, key, serial, identifier)
-    builder = builder.not_valid_before(now - BACKDATED)
-    builder = builder.not_valid_after(now + timedelta(days=AUTHORITY_DAYS))
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
-    return Issued(builder.sign(key, hashes.SHA256()), key)
+    name = f"socketd development CA {secrets.token_hex(4)}"
+    return _signed(
+        None,
+        name,
+        (now - BACKDATED, now + timedelta(days=AUTHORITY_DAYS)),
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (_key_usage("key_cert_sign", "crl_sign"), True),
+    )
 
 
 def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issued:
@@ -115,37 +115,49 @@ def _issue(
     now: datetime,
     days: int,
 ) -> Issued:
-    above, key = authority.certificate, _new_key()
-    serial = x509.random_serial_number()
-    builder = _builder(_subject(common), above.subject, key, serial, _identifier_of(above))
-    builder = builder.not_valid_before(max(now - BACKDATED, above.not_valid_before_utc))
-    builder = builder.not_valid_after(min(now + timedelta(days=days), above.not_valid_after_utc))
-    for extension, critical in (
+    above = authority.certificate
+    begin = max(now - BACKDATED, above.not_valid_before_utc)
+    end = min(now + timedelta(days=days), above.not_valid_after_utc)
+    return _signed(
+        authority,
+        common,
+        (begin, end),
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_key_usage("digital_signature"), True),
         (x509.ExtendedKeyUsage([purpose]), False),
         (x509.SubjectAlternativeName(map(_general_name, names)), False),
-    ):
+    )
+
+
+def _signed(
+    issuer: Issued | None,
+    common: str,
+    validity: tuple[datetime, datetime],
+    *extensions: tuple[x509.ExtensionType, bool],
+) -> Issued:
+    """
+    Create a key, and have its certificate signed.
+
+    @param issuer: C{None} for a certificate that is its own.
+    @param extensions: each with whether it is critical.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    above, signer, identifier = (
+        subject,
+        key,
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(public),
+    )
+    if issuer is not None:
+        above, signer = issuer.certificate.subject, issuer.key
+        identifier = _identifier_of(issuer.certificate)
+    serial = x509.random_serial_number()
+    builder = x509.CertificateBuilder(above, subject, public, serial, *validity)
+    own = x509.SubjectKeyIdentifier.from_public_key(public)
+    for extension, critical in ((own, False), (identifier, False), *extensions):
         builder = builder.add_extension(extension, critical)
-    return Issued(builder.sign(authority.key, hashes.SHA256()), key)
-
-
-def _new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    serial: int,
-    issuer_identifier: x509.AuthorityKeyIdentifier,
-) -> x509.CertificateBuilder:
-    public_key = key.public_key()
-    own_identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    builder = x509.CertificateBuilder(issuer, subject, public_key, serial)
-    builder = builder.add_extension(own_identifier, critical=False)
-    return builder.add_extension(issuer_identifier, critical=False)
+    return Issued(builder.sign(signer, hashes.SHA256()), key)
 
 
 def _identifier_of(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -168,10 +180,6 @@ def _has_name(certificate: x509.Certificate) -> bool:
 
 def _key_usage(*allowed: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{usage: usage in allowed for usage in USAGES})
-
-
-def _subject(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 def _general_name(name: str) -> x509.GeneralName:

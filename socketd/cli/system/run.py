@@ -10,9 +10,6 @@ from typing import Any
 
 from socketd.common.errors import GOOD, USAGE, CommandError, Terminated
 
-NAME = "run"
-HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)"
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments, which are those of C{twistd socketd}."""

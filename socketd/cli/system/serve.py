@@ -16,9 +16,6 @@ from socketd.protocols.registry import installed
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.options import declared
 
-NAME = "serve"
-HELP = "serve one protocol in the foreground until Ctrl-C, without a file"
-
 EXAMPLES = r"""
 examples:
   socketd serve echo tcp:7007 udp:7007
@@ -88,10 +85,11 @@ def run(arguments: Namespace) -> int:
         options.configure(read, read)
     except SettingsError as error:
         for diagnostic in error.diagnostics:
-            note(f"socketd {NAME}: {diagnostic}")
+            note(f"socketd serve: {diagnostic}")
         return BAD_CONFIGURATION
     # As if twistd had found it among its plugins, and read its options.
-    plugin = SimpleNamespace(tapname=NAME, makeService=makeService)
-    config.subCommand, config.subOptions, config.loadedPlugins = NAME, options, {NAME: plugin}
+    name = "serve"
+    plugin = SimpleNamespace(tapname=name, makeService=makeService)
+    config.subCommand, config.subOptions, config.loadedPlugins = name, options, {name: plugin}
     twistd.runApp(config)
     return GOOD

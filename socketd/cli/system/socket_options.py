@@ -15,9 +15,6 @@ from socketd.common import table
 from socketd.common.errors import GOOD
 from socketd.common.text import one_line
 
-NAME = "options"
-HELP = "list the socket options of this system with their defaults"
-
 UNREADABLE = "-"
 
 #: Buffer size of a value in bytes: more than the longest known, C{TCP_INFO}, and Python's limit.

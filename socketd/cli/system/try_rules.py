@@ -12,8 +12,7 @@ from attrs import frozen
 
 from socketd.cli.common.arguments import argument_type
 from socketd.cli.common.output import emit
-from socketd.cli.system.check import refuse
-from socketd.cli.system.rule_table import place_of
+from socketd.cli.system.check import place_of, refuse
 from socketd.common.errors import FAILED, GOOD, CommandError
 from socketd.common.paths import runtime_directory
 from socketd.common.table import render
@@ -26,9 +25,6 @@ from socketd.settings.diagnostics import SettingsError, nearest
 from socketd.settings.load import load
 from socketd.settings.model import ServiceSettings, Settings
 from socketd.settings.value_types import parse_text
-
-NAME = "try"
-HELP = "say what the rules of a service would answer, and by which rule, without a socket"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

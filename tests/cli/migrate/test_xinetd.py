@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.migrate.command import read
 from socketd.cli.migrate.model import MAX_CAP, Findings, ForeignService, Place
-from socketd.cli.migrate.source_files import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES
-from socketd.cli.migrate.xinetd_addresses import Sources, changed, parse, written
+from socketd.cli.migrate.xinetd_files import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES
 from socketd.cli.migrate.xinetd_syntax import Attribute, entries
+from socketd.cli.migrate.xinetd_values import Sources, changed, parse, written
 
 REQUIRED = {"type": "INTERNAL", "socket_type": "stream", "wait": "no"}
 
@@ -219,12 +219,24 @@ class DefaultsTests(XinetdTestCase):
 
     def test_not_converted(self) -> None:
         """Unconverted attributes of defaults are noted once, loud if they may restrict access."""
-        lines = ["max_load = 2", "umask = 022", "instances = 1", "instances = 2", "cps += 1 2",
-                 "disable = yes", "only_form = 192.0.2.1"]
+        lines = [
+            "max_load = 2",
+            "umask = 022",
+            "instances = 1",
+            "instances = 2",
+            "cps += 1 2",
+            "disable = yes",
+            "only_form = 192.0.2.1",
+        ]
         findings = self.read(defaults(*lines) + service())
-        notes = ["!3: defaults, max_load = 2", "4: defaults, umask = 022",
-                 "6: defaults, instances = 2", "7: defaults, cps += 1 2",
-                 "!8: defaults, disable = yes", "!9: defaults, only_form = 192.0.2.1"]
+        notes = [
+            "!3: defaults, max_load = 2",
+            "4: defaults, umask = 022",
+            "6: defaults, instances = 2",
+            "7: defaults, cps += 1 2",
+            "!8: defaults, disable = yes",
+            "!9: defaults, only_form = 192.0.2.1",
+        ]
         self.assertEqual(self.texts(findings), notes)
 
     def test_twice(self) -> None:
@@ -468,8 +480,12 @@ class FileTests(XinetdTestCase):
         big.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
         text = "include nowhere\nincludedir nowhere\nincludedir d\ninclude big\n"
         findings = self.read(text)
-        reasons = ("nowhere: no such file or directory", "nowhere: no such file or directory",
-                   "d/x: not a regular file", f"big: larger than {MAX_FILE_BYTES} bytes")
+        reasons = (
+            "nowhere: no such file or directory",
+            "nowhere: no such file or directory",
+            "d/x: not a regular file",
+            f"big: larger than {MAX_FILE_BYTES} bytes",
+        )
         for number, (note, reason) in enumerate(zip(findings.notes, reasons, strict=True), 1):
             expected = f"not read: {self.directory}/{reason} ({self.path}:{number})"
             self.assertEqual(str(note), expected)

@@ -11,10 +11,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.system import unit_paths
-from socketd.cli.system.unit import DESCRIPTORS, write
+from socketd.cli.system import unit as unit_module
+from socketd.cli.system.unit import DESCRIPTORS, RUNTIME, doubts, quoted, write
 from socketd.cli.system.unit_network import MAX_RULES
-from socketd.cli.system.unit_paths import RUNTIME, doubts, quoted
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import (
@@ -281,8 +280,8 @@ class PlaceTests(UnitCase):
     def test_every_file(self) -> None:
         """Whatever option names a file, it can be read in a home and a temporary directory."""
         home, temporary = (Path(self.mktemp()).absolute() for _ in range(2))
-        self.patch(unit_paths, "_HOMES", (home,))
-        self.patch(unit_paths, "_TEMPORARY", (temporary,))
+        self.patch(unit_module, "_HOMES", (home,))
+        self.patch(unit_module, "_TEMPORARY", (temporary,))
         for directory in (home, temporary / "mine"):
             directory.mkdir(parents=True)
             # It is read when the configuration is.
@@ -362,7 +361,7 @@ class PlaceTests(UnitCase):
         """Where a link leads counts, too."""
         home = Path(self.mktemp()).absolute()
         home.mkdir()
-        self.patch(unit_paths, "_HOMES", (home,))
+        self.patch(unit_module, "_HOMES", (home,))
         link = Path(self.mktemp()).absolute()
         link.symlink_to(home / "c")
         self.assertEqual(self.unit(self.TLS.format("tls:7", link))["ProtectHome"], ["read-only"])
