@@ -24,7 +24,7 @@ from socketd.common.lag import LagMeter
 from socketd.configuration import Configuration, load_contexts
 from socketd.control.commands import respond
 from socketd.control.fault_commands import find_service
-from socketd.control.operator_session import IOperatorSession
+from socketd.control.requests import IOperatorSession
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.faults import Switches, switch_open, take_switches
 from socketd.daemon.reload import Reload

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.main import main
 from socketd.cli.operator import commands as command_line
+from socketd.cli.operator.console import ScriptView
 from socketd.cli.operator.control_socket import encode, read_answer
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import ScriptView
 from socketd.common.answers import text_of
 from socketd.common.commands import COMMANDS, Argument, Command
 from socketd.control.commands import FUNCTIONS, execute

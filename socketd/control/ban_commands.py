@@ -7,8 +7,7 @@ import socket
 from socketd.access.addresses import packed
 from socketd.access.bans import BansFull
 from socketd.common.errors import USAGE, CommandError
-from socketd.control.operator_session import IOperatorSession
-from socketd.control.requests import shown
+from socketd.control.requests import IOperatorSession, shown
 from socketd.control.results import CommandResult
 from socketd.daemon.daemon import Daemon
 from socketd.settings.networks import Network, parse_networks

@@ -23,9 +23,8 @@ from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_
 from socketd.common.operator_queue import Question
 from socketd.common.table import FIELD
 from socketd.common.text import escaped
-from socketd.control import ban_commands, fault_commands, reports, source_commands
-from socketd.control.operator_session import IOperatorSession
-from socketd.control.requests import parse_request, raw, shown
+from socketd.control import ban_commands, fault_commands, reports
+from socketd.control.requests import IOperatorSession, parse_request, raw, shown
 from socketd.control.results import MAX_ROWS, CommandResult, error_answer, left_out
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
@@ -258,7 +257,7 @@ _CONNECTION_UNITS = {"age": "seconds", "in": "bytes", "out": "bytes"}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__.lstrip("_").replace("_", "-"): function
     for function in (
-        _help, reports.status, reports.services, reports.listeners, source_commands.sources,
+        _help, reports.status, reports.services, reports.listeners, reports.sources,
         reports.certificates, _connections, _waiting, _show, _watch, _attend, _quit, _web, _reply,
         _answer, _close, _half_close, _reset, ban_commands.ban, ban_commands.unban,
         ban_commands.bans, fault_commands.faults, fault_commands.fault, _reload, _drain, _resume,

@@ -22,15 +22,12 @@ from socketd.common.answers import Answer, text_of
 from socketd.common.events import Event
 from socketd.common.operator_queue import Question
 from socketd.control.commands import answer, respond
-from socketd.control.operator_session import IOperatorSession
-from socketd.control.requests import raw
+from socketd.control.requests import IOperatorSession, raw
 from socketd.control.results import TEXT, Format, event_line, format_of
 from socketd.daemon.daemon import Daemon
 from socketd.settings.faults.profile import OFF
-from socketd.terminal.completion import MAX_IDS, complete
-from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
-from socketd.terminal.prompt_line import PromptLine
-from socketd.terminal.view import PlainView, View
+from socketd.terminal.operator_prompt import MAX_IDS, IConsole, OperatorPrompt, complete
+from socketd.terminal.view import PlainView, PromptLine, View
 
 
 @implementer(IConsole, IOperatorSession, IPushProducer, IHalfCloseableProtocol)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
-from socketd.control.operator_session import IOperatorSession
-from socketd.control.requests import shown
+from socketd.control.requests import IOperatorSession, shown
 from socketd.control.results import CommandResult, Value
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.faults import switch, switch_open

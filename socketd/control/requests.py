@@ -1,4 +1,4 @@
-"""Requests of operators: a command with its arguments, as a line or as a JSON object."""
+"""Operators' sessions and requests: a command with its arguments, as a line or a JSON object."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
+from zope.interface import Attribute, Interface
 
 from socketd.common.commands import ALIASES, COMMAND, COMMANDS, DATA, Command
 from socketd.common.errors import USAGE, CommandError
 from socketd.common.text import escaped
 from socketd.settings.diagnostics import nearest
+
+
+class IOperatorSession(Interface):
+    """One operator: at the daemon's own console, or connected to the control socket."""
+
+    who: str = Attribute("How the log names the operator.")
+
+    def watch(service: str | None) -> None:
+        """Show events from now on, of one service only unless it is C{None}."""
+
+    def attend() -> None:
+        """
+        Show events and the connections that wait for the operator, and count this session as an
+        operator.
+        """
+
+    def leave() -> None:
+        """End the session, after the answer to this command."""
 
 
 @frozen

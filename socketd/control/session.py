@@ -25,8 +25,8 @@ from socketd.common.errors import USAGE, CommandError
 from socketd.common.events import OPERATOR_CAME, OPERATOR_REFUSED, OPERATOR_WENT, Event, EventBus
 from socketd.common.lines import LineBuffer
 from socketd.control.commands import respond
-from socketd.control.operator_session import IOperatorSession
-from socketd.control.queue_event import queue_event
+from socketd.control.reports import queue_event
+from socketd.control.requests import IOperatorSession
 from socketd.control.results import TEXT, Format, error_answer, event_object, format_of
 from socketd.daemon.daemon import Daemon
 

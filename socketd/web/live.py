@@ -22,8 +22,7 @@ from zope.interface import implementer
 from socketd.common.answers import Answer
 from socketd.common.events import MESSAGE_RECEIVED, Event
 from socketd.common.lag import LagMeter
-from socketd.control.queue_event import queue_event
-from socketd.control.reports import status_facts
+from socketd.control.reports import queue_event, status_facts
 from socketd.control.results import event_object
 from socketd.daemon.daemon import Daemon
 from socketd.web.history import INTERVAL, History

@@ -22,8 +22,7 @@ from socketd.common.answers import Answer
 from socketd.common.errors import CommandError
 from socketd.common.host_names import bracketed
 from socketd.control.commands import respond
-from socketd.control.operator_session import IOperatorSession
-from socketd.control.requests import parse_request
+from socketd.control.requests import IOperatorSession, parse_request
 from socketd.control.results import error_answer
 from socketd.control.server import describe_peer
 from socketd.daemon.daemon import Daemon

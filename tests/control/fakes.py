@@ -12,7 +12,7 @@ from zope.interface.verify import verifyClass
 
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, Event
 from socketd.configuration import Configuration
-from socketd.control.operator_session import IOperatorSession
+from socketd.control.requests import IOperatorSession
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.wiring import make_daemon as build_daemon
 from socketd.faults.connection_draw import ConnectionDraw

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.common.events import STOPPING
 from socketd.common.operator_queue import TOLD_WAITING
-from socketd.control.operator_session import IOperatorSession
+from socketd.control.requests import IOperatorSession
 from socketd.control.server import MAX_SESSIONS, SessionFactory
 from socketd.control.session import IDLE, MAX_LINE, Refusal, Session
 from socketd.daemon.reload import Reloaded
@@ -186,6 +186,7 @@ class FramingTests(Case):
 
     def test_failure(self) -> None:
         """An internal error of a command is answered and logged."""
+
         def fail() -> Reloaded:
             raise RuntimeError("why")
 
@@ -244,9 +245,7 @@ class WatchTests(Case):
     def test_message(self) -> None:
         """A message has its log line, and a summary with its service and connection, if any."""
         self.client.say("json watch shout")
-        self.daemon.services[1].service_state.message(
-            "192.0.2.1", b"hi", "192.0.2.1:7", None
-        )
+        self.daemon.services[1].service_state.message("192.0.2.1", b"hi", "192.0.2.1:7", None)
         connect(self.daemon, "shout").receive(b"hello")
         datagram, _, stream = self.client.objects()
         self.assertEqual(stream["line"], "127.0.0.1:hello")

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from socketd.common.answers import Answer, text_of
 from socketd.configuration import Configuration
 from socketd.control.commands import respond
-from socketd.control.queue_event import queue_event
+from socketd.control.reports import queue_event
 from socketd.net.sockets.group import Sharing
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse

@@ -318,9 +318,7 @@ class SystemCase(SynchronousTestCase):
         return self._run_to_end([*TWISTD, "socketd", *named], environ)
 
     @contextmanager
-    def at_terminal(
-        self, *words: str, **environ: str
-    ) -> Iterator[tuple[Output, int]]:
+    def at_terminal(self, *words: str, **environ: str) -> Iterator[tuple[Output, int]]:
         """
         Run a subcommand at a terminal, as C{self.process}; it has to end by itself, and to leave
         the terminal as it was.

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.common.lag import LagMeter
-from socketd.control.operator_session import IOperatorSession
+from socketd.control.requests import IOperatorSession
 from socketd.web.guard import TOKEN
 from socketd.web.history import LENGTH
 from socketd.web.live import MAX_EVENTS, MAX_MESSAGES, MAX_VIEWERS, STALL, Live, Viewer

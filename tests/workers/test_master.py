@@ -17,7 +17,7 @@ from socketd.common.counters import Counters
 from socketd.common.events import OPERATOR_ANSWERED, STEERING_FAILED, Event
 from socketd.configuration import Configuration
 from socketd.control.commands import answer
-from socketd.control.queue_event import queue_event
+from socketd.control.reports import queue_event
 from socketd.daemon.daemon import CHECK_INTERVAL
 from socketd.daemon.faults import switch, switches
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
