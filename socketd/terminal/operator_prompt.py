@@ -1,14 +1,17 @@
-"""The prompt for the operator's word, and the destination of each line that is typed."""
+"""The prompt for the operator's word, the destination of each line, and its completion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import Attribute, Interface
 
 from socketd.common.commands import COMMANDS
+
+#: Connections offered for completion; Tab is of no use in a longer list.
+MAX_IDS = 1000
 
 PROMPT = "input the word:"
 
@@ -29,6 +32,29 @@ gone_notice = "{} does not wait any more; what is typed for it is not sent".form
 
 #: What is shown when a line that looks like a command was sent as a word.
 sent_as_word = "sent as a word; the command is /{}".format
+
+
+def complete(before: str, values: Mapping[str, Iterable[str]]) -> list[str]:
+    """
+    Complete the last word of a line; the first one may have a slash in front.
+
+    @param before: the text before the cursor.
+    @param values: what there is for an argument, by its name in L{COMMANDS}.
+    """
+    *words, word = before.removeprefix("/").split(" ")
+    slash = "/" * (before.startswith("/") and not words)
+    return [slash + one for one in _choices(words, values) if one.startswith(word)]
+
+
+def _choices(words: list[str], values: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    """List what may follow these words."""
+    if not words:
+        return COMMANDS
+    command = COMMANDS.get(words[0])
+    if command is None or len(words) > len(command.arguments):
+        return ()
+    argument = command.arguments[len(words) - 1]
+    return values.get(argument.name, argument.choices)
 
 
 class IConsole(Interface):

@@ -13,8 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from socketd.cli.clock.nts_query import NtsQuery
-from socketd.cli.clock.nts_response import is_usable
-from socketd.cli.clock.nts_session import KeyExchange, Session
+from socketd.cli.clock.nts_session import KeyExchange, Session, is_usable
 from socketd.common.counters import Counters
 from socketd.common.errors import CommandError
 from socketd.protocols.clock.nts_answers import NtsAnswers

@@ -8,8 +8,8 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from socketd.cli.operator.console import ScriptView
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import ScriptView
 from socketd.common.commands import ALIASES, COMMANDS
 from socketd.control.commands import answer
 from socketd.control.console import Console

@@ -28,8 +28,7 @@ from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.command import is_xinetd
 from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import Findings
-from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
-from socketd.cli.migrate.xinetd_files import Reader
+from socketd.cli.migrate.xinetd_files import Reader, SourceFiles, UnreadableError
 from socketd.cli.record.recording import CLOSE, RESET, SILENCE, Recording
 from socketd.cli.system.development_ca import issue_client, load_authority, utc
 from socketd.cli.system.serve_arguments import Sections
@@ -41,7 +40,6 @@ from socketd.common.text import SHOWN_BYTES, escaped
 from socketd.control.commands import execute
 from socketd.control.results import JSON, TEXT, error_answer
 from socketd.daemon.daemon import Daemon
-from socketd.settings.diff import differences
 from socketd.faults.service_faults import ServiceFaults
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages, ip_header
@@ -60,6 +58,7 @@ from socketd.protocols.messages.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings import load as loading
 from socketd.settings.diagnostics import Diagnostic, SettingsError
+from socketd.settings.diff import differences
 from socketd.settings.faults.profile import FaultOptions, FaultProfile
 from socketd.settings.faults.values import MAX_SECONDS, as_written
 from socketd.settings.listener_syntax import (
@@ -426,7 +425,10 @@ def check_ntp(data: bytes) -> None:
         read_at=received / 1e9 if flags & 16 else 0.0,
     )
     found = answer(
-        request, received, lambda: received + took, state,
+        request,
+        received,
+        lambda: received + took,
+        state,
         NtpOptions(assume_synchronised=bool(flags & 32)),
     )
     if found is not None:

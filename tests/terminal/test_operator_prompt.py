@@ -1,4 +1,4 @@
-"""Tests for L{socketd.terminal.operator_prompt} and L{socketd.terminal.completion}."""
+"""Tests for L{socketd.terminal.operator_prompt} and L{socketd.terminal.operator_prompt}."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from zope.interface.verify import verifyClass
 from socketd.cli.operator.session import ConsoleSession
 from socketd.common.commands import COMMANDS
 from socketd.control.console import Console
-from socketd.terminal.completion import complete
 from socketd.terminal.operator_prompt import (
     PROMPT,
     REACTION_TIME,
     IConsole,
     OperatorPrompt,
+    complete,
     gone_notice,
     prompt_for,
     sent_as_word,

@@ -1,4 +1,4 @@
-"""Round-trip measurement against an echo service."""
+"""Round-trip measurement against an echo service, at an interval or as fast as it answers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from socketd.cli.client.round_trip_stats import RoundTripStats
-from socketd.cli.transport.interface import Receiver
+from socketd.cli.transport.interface import Probe
 from socketd.common.errors import CommandError
 
 #: Bytes of the request number (hexadecimal digits) at the start of each request; requests of at
@@ -26,6 +25,13 @@ FILLING = b"abcdefghijklmnopqrstuvwxyz"
 MAX_OVERDUE = 64
 
 CLOSED = "the peer has closed the connection"
+
+#: Seconds after which the next request is sent though none was answered, as C{ping -f} does.
+PAUSE = 0.01
+
+#: The most requests without an answer; they fit the buffers of both sides. No more are sent
+#: until one of them is answered or lost.
+MAX_IN_FLIGHT = 128
 
 
 @frozen
@@ -53,19 +59,14 @@ class EchoRequest:
     is_lost: bool = False
 
 
-class EchoProbe(Receiver):
-    """
-    Sends the requests one at a time, and compares each reply with its request.
-
-    @ivar done: fires when the measurement is complete; fails when the connection is lost.
-    """
+class EchoProbe(Probe):
+    """Sends the requests one at a time, and compares each reply with its request."""
 
     def __init__(
         self, clock: Any, plan: Plan, progress: Callable[[int, int], object] = lambda *_: None
     ) -> None:
         """@param progress: called after each request with the numbers sent and answered."""
-        super().__init__()
-        self._clock = clock
+        super().__init__(clock)
         self._plan = plan
         self._progress = progress
         self._pending: deque[EchoRequest] = deque()
@@ -73,7 +74,6 @@ class EchoProbe(Receiver):
         self._sent = self._wrong = 0
         self._rest = b""
         self._started_at = 0.0
-        self._timer: IDelayedCall | None = None
 
     @property
     def stats(self) -> RoundTripStats:
@@ -109,10 +109,9 @@ class EchoProbe(Receiver):
         self.transport.write(request.data)
 
     def _wait(self) -> None:
-        self._timer = self._clock.callLater(self._plan.timeout, self._timed_out)
+        self._set_timer(self._plan.timeout, self._timed_out)
 
     def _timed_out(self) -> None:
-        self._timer = None
         if self._pending:
             self._pending[-1].is_lost = True
         if len(self._pending) > MAX_OVERDUE:
@@ -127,16 +126,16 @@ class EchoProbe(Receiver):
             return
         self._progress(self._sent, len(self._times))
         if self._sent >= self._plan.count:
-            self._end(None)
+            self._end()
             return
         due = self._started_at + self._sent * self._plan.interval
-        self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._send)
+        self._set_timer(due - self._clock.seconds(), self._send)
 
     def _record(self, request: EchoRequest) -> None:
         """Record a correct reply; a late one is ignored."""
         if not request.is_lost:
             self._times.append(self._clock.seconds() - request.sent_at)
-            self._stop()
+            self._stop_timer()
             self._schedule()
 
     def _compare_datagram(self, data: bytes) -> None:
@@ -162,18 +161,47 @@ class EchoProbe(Receiver):
             self._wrong += 1
             self._end(CommandError("the peer answers more than it was sent"))
 
-    def _stop(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
 
-    def _end(self, failure: BaseException | None) -> None:
+class FloodProbe(EchoProbe):
+    """
+    Sends a request whenever a reply comes or L{PAUSE} has passed without one, up to
+    L{MAX_IN_FLIGHT} at a time; one without a reply within the timeout is lost.
+    """
+
+    def _wait(self) -> None:
+        self._set_timer(PAUSE, self._timed_out)
+
+    def _timed_out(self) -> None:
+        overdue = self._clock.seconds() - self._plan.timeout
+        while self._pending and self._pending[0].sent_at <= overdue:
+            if not self.transport.is_datagram:
+                # What is lost in a stream shifts all that follows.
+                self._end(CommandError(f"no answer within {self._plan.timeout:g} s"))
+                return
+            self._pending.popleft()
+        self._schedule()
+
+    def _schedule(self) -> None:
         if self.done.called:
             return
-        self._stop()
-        if failure is None:
-            self.transport.loseConnection()
-            self.done.callback(None)
+        self._progress(self._sent, len(self._times))
+        if self._sent < self._plan.count and len(self._pending) < MAX_IN_FLIGHT:
+            self._send()
+        elif self._pending or self._sent < self._plan.count:
+            self._wait()
         else:
-            self.transport.abortConnection()
-            self.done.errback(failure)
+            self._end()
+
+    def _compare_datagram(self, data: bytes) -> None:
+        if not self._is_late(data):
+            super()._compare_datagram(data)
+
+    def _is_late(self, data: bytes) -> bool:
+        """Tell whether a datagram answers a request that is lost already, or answered."""
+        if self._plan.size < NUMBER_BYTES or any(one.data == data for one in self._pending):
+            return False
+        try:
+            number = int(data[:NUMBER_BYTES], 16)
+        except ValueError:
+            return False
+        return 0 <= number < self._sent and self._plan.request(number) == data

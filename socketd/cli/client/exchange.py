@@ -10,8 +10,7 @@ from zope.interface import implementer
 
 from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
 from socketd.cli.transport.error_text import no_answer
-from socketd.cli.transport.inactivity import InactivityTimer
-from socketd.cli.transport.interface import CallbackProducer, Receiver
+from socketd.cli.transport.interface import CallbackProducer, InactivityTimer, Receiver
 from socketd.common.errors import CommandError
 
 #: Seconds without data after which a reply over TLS counts as complete and C{close_notify} is
@@ -38,7 +37,7 @@ class Exchange(Receiver):
     peer has replied and then sent nothing for L{QUIET_SECONDS}, or has closed. Data that arrives
     after that is still written.
 
-    @ivar timeout: seconds that the peer may be inactive; 0 for no limit.
+    @ivar has_reply: whether the peer has sent anything.
     """
 
     def __init__(
@@ -50,13 +49,14 @@ class Exchange(Receiver):
         pause: float | None = None,
     ) -> None:
         """
+        @param timeout: seconds that the peer may be inactive; 0 for no limit.
         @param pause: seconds that replace L{QUIET_SECONDS}; 0 to wait for the peer's close;
             C{None} for L{QUIET_SECONDS}, or half the timeout where that is shorter.
         """
         super().__init__()
         if pause is None:
             pause = min(QUIET_SECONDS, timeout / 2 or QUIET_SECONDS)
-        self.timeout = timeout
+        self._timeout = timeout
         self.has_reply = False
         self._source = source
         self._output = output
@@ -157,6 +157,6 @@ class Exchange(Receiver):
 
     def _expired(self) -> None:
         if self.has_reply:
-            self.fail(CommandError(f"the peer was silent for {self.timeout:g} s"))
+            self.fail(CommandError(f"the peer was silent for {self._timeout:g} s"))
         else:
-            self.fail(no_answer(self.timeout))
+            self.fail(no_answer(self._timeout))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
-from socketd.cli.client.echo_probe import EchoProbe, Plan
-from socketd.cli.client.flood_probe import MAX_IN_FLIGHT, FloodProbe
+from socketd.cli.client.echo_probe import MAX_IN_FLIGHT, EchoProbe, FloodProbe, Plan
 from socketd.cli.client.round_trip_stats import RoundTripStats, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
@@ -26,9 +25,6 @@ from socketd.common.errors import FAILED, GOOD, USAGE, CommandError
 if TYPE_CHECKING:
     from socketd.cli.client.stamp.probe import StampPlan
     from socketd.cli.transport.tls import ClientTls
-
-NAME = "ping"
-HELP = "measure the round trips to an echo service, or both ways to a STAMP reflector"
 
 DEFAULT_COUNT = 5
 #: The same with C{--flood}: long enough to show a rate, less than a second on a fast path.
@@ -97,7 +93,7 @@ def _add_stamp(parser: argparse.ArgumentParser) -> None:
         f" UDP; HOST alone is port {STAMP_PORT}",
     )  # fmt: skip
     parser.add_argument(
-        "--dscp", metavar="NUMBER", type=_dscp, default=0,
+        "--dscp", metavar="NUMBER", type=whole_number(MAX_DSCP, 0), default=0,
         help=f"with --stamp: the DSCP of the packets, 0 to {MAX_DSCP} (default 0)",
     )  # fmt: skip
     parser.add_argument(
@@ -248,12 +244,6 @@ def parse_address(text: str) -> Address:
         if found is None:
             raise
         return evolve(found, text=text)
-
-
-def _dscp(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 3 and int(text) <= MAX_DSCP):
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number from 0 to {MAX_DSCP}")
-    return int(text)
 
 
 def report(stats: RoundTripStats, as_json: bool) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import codecs
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from zope.interface import implementer
-
-from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
+from socketd.cli.client.stdio import IOutput
 from socketd.common.text import printable
-from socketd.terminal.prompt_line import PromptLine
+from socketd.terminal.view import PromptLine
 
 PROMPT = ">>: "
 
@@ -34,6 +32,15 @@ class Screen:
             self.new_line()
             self._write(PROMPT)
             self._is_prompting = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the user ended the input."""
+        return False
+
+    def typed(self, data: bytes) -> Iterator[bytes]:
+        """Turn what was typed into the lines that were entered, one at a time."""
+        yield data
 
     def line_typed(self) -> None:
         """Note that the user entered a line; the terminal has echoed the line end."""
@@ -83,6 +90,13 @@ class EditedScreen(Screen):
         self.line.is_held = False
         self.line.draw()
 
+    @property
+    def has_ended(self) -> bool:
+        return self.line.has_ended
+
+    def typed(self, data: bytes) -> Iterator[bytes]:
+        return (f"{line}\n".encode() for line in self.line.feed(data))
+
     def line_typed(self) -> None:
         """Note that a line was entered, and hide the editor until the next prompt."""
         super().line_typed()
@@ -93,39 +107,3 @@ class EditedScreen(Screen):
         self.line.clear()
         self.line.is_held = True
         super().new_line()
-
-
-@implementer(IInput, IInputReceiver)
-class EditedInput:
-    """Standard input in key-by-key mode, edited into lines."""
-
-    is_terminal = True
-
-    def __init__(self, source: IInput, line: PromptLine) -> None:
-        self._source = source
-        self._line = line
-
-    def start(self, receiver: IInputReceiver) -> None:
-        self._receiver = receiver
-        self._source.start(self)
-
-    def pauseProducing(self) -> None:
-        self._source.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._source.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self._source.stopProducing()
-
-    def input_received(self, data: bytes) -> None:
-        for line in self._line.feed(data):
-            self._receiver.input_received(f"{line}\n".encode())
-        if self._line.has_ended:
-            self._receiver.input_ended()
-
-    def input_ended(self) -> None:
-        self._receiver.input_ended()
-
-    def input_failed(self, error: Exception) -> None:
-        self._receiver.input_failed(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -14,24 +14,17 @@ from socketd.cli.client.runner import run_client
 from socketd.cli.client.stdio import (
     IInput,
     IInputReceiver,
-    IOutput,
     StandardInput,
     StandardOutput,
     TextInput,
 )
-from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, add_timeout
 from socketd.cli.common.output import note
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.datagram import DatagramRequest
+from socketd.cli.transport.interface import answer_within
 from socketd.cli.transport.tls_options import add_pause, add_tls
 from socketd.common.errors import CommandError
-
-if TYPE_CHECKING:
-    from socketd.cli.transport.tls import ClientTls
-
-NAME = "send"
-HELP = "send text or standard input, print what comes back until the peer ends"
 
 #: Maximum UDP payload over IPv4 in bytes: 65535 less 20 and 8 bytes of headers.
 MAX_DATAGRAM_PAYLOAD = 65507
@@ -49,51 +42,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the input, write the reply, and return the exit status."""
-    tls = load_tls(arguments)
+    text = None
+    if arguments.text is not None:
+        # The original bytes of the argument, in any encoding.
+        text = os.fsencode(arguments.text) + b"\n" * arguments.newline
+    return send(arguments, text, arguments.pause)
+
+
+def send(arguments: argparse.Namespace, text: bytes | None, pause: float | None = None) -> int:
+    """
+    Send a text, or standard input, and write the reply: until EOF, or the first datagram.
+
+    @param pause: as that of L{Exchange}.
+    @return: the exit status.
+    """
+    tls, address, timeout = load_tls(arguments), arguments.address, arguments.timeout
 
     async def client(reactor: Any) -> None:
-        source: IInput = StandardInput(reactor)
-        if arguments.text is not None:
-            # The original bytes of the argument, in any encoding.
-            source = TextInput(os.fsencode(arguments.text) + b"\n" * arguments.newline)
+        source: IInput = StandardInput(reactor) if text is None else TextInput(text)
         output = StandardOutput(reactor, ends_line=os.isatty(1))
-        if arguments.address.is_datagram:
-            await send_datagram(reactor, arguments.address, source, output, arguments.timeout)
-        else:
-            exchange = Exchange(reactor, source, output, arguments.timeout, arguments.pause)
-            await send_stream(reactor, arguments.address, exchange, output, tls)
+        if address.is_datagram:
+            payload = DatagramPayload(source)
+            source.start(payload)
+            request = DatagramRequest(await payload.done)
+            await connect(reactor, address, request)
+            output.write(await answer_within(reactor, timeout, request.reply))
+            await output.finish()
+            return
+        exchange = Exchange(reactor, source, output, timeout, pause)
+        await connect(reactor, address, exchange, timeout, tls)
+        try:
+            await exchange.done
+        finally:
+            # What has come is written even on failure.
+            await output.finish()
+        if not exchange.has_reply and tls is None:
+            # A TLS server may close without a reply when it gets something other than TLS.
+            note("the peer has answered nothing; if it speaks TLS, use --tls")
 
-    return run_client(arguments.address, client)
-
-
-async def send_stream(
-    reactor: Any,
-    address: Address,
-    exchange: Exchange,
-    output: IOutput,
-    tls: ClientTls | None = None,
-) -> None:
-    """Send an input over a stream; received data is written even on failure."""
-    await connect(reactor, address, exchange, exchange.timeout, tls)
-    try:
-        await exchange.done
-    finally:
-        await output.finish()
-    if not exchange.has_reply and tls is None:
-        # A TLS server may close without a reply when it gets something other than TLS.
-        note("the peer has answered nothing; if it speaks TLS, use --tls")
-
-
-async def send_datagram(
-    reactor: Any, address: Address, source: IInput, output: IOutput, timeout: float
-) -> None:
-    """Send an input as one datagram, and write the first reply; 0 is no timeout."""
-    payload = DatagramPayload(source)
-    source.start(payload)
-    request = DatagramRequest(await payload.done)
-    await connect(reactor, address, request)
-    output.write(await request.reply_within(reactor, timeout))
-    await output.finish()
+    return run_client(address, client)
 
 
 @implementer(IInputReceiver)

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+import time
+from calendar import timegm
 
 from attrs import frozen
 
-#: Zones that mean UTC, in forms that name one.
-_UTC = ("Z", "UTC", "GMT", "UTC(NIST)")
+_CLOCK = r"(\d\d:\d\d:(?:[0-5]\d|60))"
+_ZONE = r"([A-Z]{1,5}|[+-]\d{4})"
 
-_ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)? ?(Z|UTC|GMT|[+-]\d\d:?\d\d)?", re.ASCII
-)
-_NIST = re.compile(r"\d{5} (\d\d-\d\d-\d\d) (\d\d:\d\d:\d\d) .*\bUTC\(\w+\).*", re.ASCII)
-#: asctime(3), as inetd sends it, or date(1), which has the zone before the year.
-_CTIME = re.compile(
-    r"(?:[A-Za-z]{3},? )?([A-Za-z]{3}) +(\d{1,2}) (\d\d:\d\d:\d\d)(?: ([A-Z]{1,5}))? (\d{4})"
-    r"(?: ([A-Z]{1,5}|[+-]\d{4}))?",
-    re.ASCII,
-)
-#: The first two examples of RFC 867: C{Tuesday, February 22, 1982 17:37:43-PST}, and with a
-#: two-digit year C{02 FEB 82 07:59:01 PST}; and the form of RFC 822.
-_LONG = re.compile(
-    r"(?:[A-Za-z]+, )?([A-Za-z]{3})[A-Za-z]* (\d{1,2}), (\d{4}) (\d\d:\d\d:\d\d)"
-    r"[- ]?([A-Z]{1,5})?",
-    re.ASCII,
-)
-_SHORT = re.compile(
-    r"(?:[A-Za-z]{3}, )?(\d{1,2}) ([A-Za-z]{3}) (\d{4}|\d\d) (\d\d:\d\d:\d\d)"
-    r"(?: ([A-Z]{1,5}|[+-]\d{4}))?",
-    re.ASCII,
-)
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+#: The known forms: an expression, the groups that are date and time, their format (strptime(3)),
+#: and the groups that are the zone.
+_FORMS = (
+    (
+        rf"(\d{{4}}-\d\d-\d\d)[T ]{_CLOCK}(?:\.\d+)? ?(Z|UTC|GMT|[+-]\d\d:?\d\d)?",
+        r"\1 \2", "%Y-%m-%d %H:%M:%S", r"\3",
+    ),
+    # That of NIST.
+    (
+        rf"\d{{5}} (\d\d-\d\d-\d\d) {_CLOCK} .*\bUTC\(\w+\).*",
+        r"\1 \2", "%y-%m-%d %H:%M:%S", "UTC(NIST)",
+    ),
+    # asctime(3), as inetd sends it, or date(1), which has the zone before the year.
+    (
+        rf"(?:[A-Za-z]{{3}},? )?([A-Za-z]{{3}} \d{{1,2}} {_CLOCK})(?: ([A-Z]{{1,5}}))? (\d{{4}})"
+        rf"(?: {_ZONE})?",
+        r"\1 \4", "%b %d %H:%M:%S %Y", r"\3\5",
+    ),
+    # The first two examples of RFC 867: "Tuesday, February 22, 1982 17:37:43-PST", and with a
+    # two-digit year "02 FEB 82 07:59:01 PST"; and the form of RFC 822.
+    (
+        rf"(?:[A-Za-z]+, )?([A-Za-z]{{3}})[A-Za-z]* (\d{{1,2}}), (\d{{4}}) {_CLOCK}"
+        r"[- ]?([A-Z]{1,5})?",
+        r"\1 \2 \3 \4", "%b %d %Y %H:%M:%S", r"\5",
+    ),
+    (
+        rf"(?:[A-Za-z]{{3}}, )?(\d{{1,2}} [A-Za-z]{{3}} \d\d {_CLOCK})(?: {_ZONE})?",
+        r"\1", "%d %b %y %H:%M:%S", r"\3",
+    ),
+    (
+        rf"(?:[A-Za-z]{{3}}, )?(\d{{1,2}} [A-Za-z]{{3}} \d{{4}} {_CLOCK})(?: {_ZONE})?",
+        r"\1", "%d %b %Y %H:%M:%S", r"\3",
+    ),
+)  # fmt: skip
 
 
 @frozen
@@ -53,70 +65,25 @@ class Daytime:
 def parse_daytime(text: str) -> Daytime | None:
     """Parse a line; C{None} if its form is not known, or there is no such time."""
     text = " ".join(text.split())
-    for form, read in _FORMS:
-        match = form.fullmatch(text)
-        if match is not None:
-            date, clock, zone = read(match)
-            return _made(date, clock, zone)
+    for pattern, date, form, place in _FORMS:
+        if match := re.fullmatch(pattern, text, re.ASCII):
+            zone = match.expand(place)
+            offset = _offset(zone)
+            try:
+                # The second 60 is a leap second, which is the first second of the next day here.
+                unix = timegm(time.strptime(match.expand(date), form))
+            except ValueError:
+                return None
+            return Daytime(unix - (offset or 0), zone, offset is not None)
     return None
-
-
-def _made(date: tuple[str, str, str], clock: str, zone: str) -> Daytime | None:
-    year, month, day = date
-    if not month.isdigit():
-        month = str(_MONTHS.index(month.lower()) + 1) if month.lower() in _MONTHS else "0"
-    if len(year) == 2:
-        # POSIX's strptime: 69 to 99 are of the last century.
-        year = f"{19 if int(year) > 68 else 20}{year}"
-    try:
-        hour, minute, second = map(int, clock.split(":"))
-        # 60 is a leap second, which is the first second of the next day elsewhere.
-        leap = second == 60
-        moment = datetime(int(year), int(month), int(day), hour, minute, second - leap, tzinfo=UTC)
-    except ValueError:
-        return None
-    moment += timedelta(seconds=leap)
-    offset = _offset(zone)
-    return Daytime(round(moment.timestamp()) - (offset or 0), zone, offset is not None)
 
 
 def _offset(zone: str) -> int | None:
     """Give the seconds that a zone is ahead of UTC; names other than UTC mean several."""
-    if zone in _UTC:
+    if zone in ("Z", "UTC", "GMT", "UTC(NIST)"):
         return 0
     if zone[:1] not in ("+", "-"):
         return None
     digits = zone[1:].replace(":", "")
     seconds = (int(digits[:2]) * 60 + int(digits[2:])) * 60
     return -seconds if zone[0] == "-" else seconds
-
-
-_Read = tuple[tuple[str, str, str], str, str]
-
-
-def _dashed(date: str) -> tuple[str, str, str]:
-    year, month, day = date.split("-")
-    return year, month, day
-
-
-def _iso(match: re.Match[str]) -> _Read:
-    return _dashed(match[1]), match[2], match[3] or ""
-
-
-def _nist(match: re.Match[str]) -> _Read:
-    return _dashed(match[1]), match[2], "UTC(NIST)"
-
-
-def _ctime(match: re.Match[str]) -> _Read:
-    return (match[5], match[1], match[2]), match[3], match[4] or match[6] or ""
-
-
-def _long(match: re.Match[str]) -> _Read:
-    return (match[3], match[1], match[2]), match[4], match[5] or ""
-
-
-def _short(match: re.Match[str]) -> _Read:
-    return (match[3], match[2], match[1]), match[4], match[5] or ""
-
-
-_FORMS = ((_ISO, _iso), (_NIST, _nist), (_CTIME, _ctime), (_LONG, _long), (_SHORT, _short))

@@ -13,27 +13,15 @@ from attrs import frozen
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from socketd.cli.clock.ntp_query import NtpQuery
-from socketd.cli.clock.ntp_reply import Sample
-from socketd.cli.clock.nts_response import is_usable
-from socketd.cli.clock.nts_session import Session, exchange_keys
+from socketd.cli.clock.ntp_query import NtpQuery, Sample
+from socketd.cli.clock.nts_session import Session, exchange_keys, is_usable
 from socketd.cli.common.address import Address
 from socketd.cli.transport.connect import connect
 from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.tls import ClientTls
 from socketd.common.errors import CommandError
+from socketd.protocols.clock import nts_fields
 from socketd.protocols.clock.ntp_time import LENGTH
-from socketd.protocols.clock.nts_fields import (
-    MIN_IDENTIFIER,
-    MIN_INNER,
-    Answer,
-    FieldError,
-    Type,
-    authenticator,
-    field,
-    fields_of,
-    read_answer,
-)
 from socketd.protocols.clock.nts_keys import NONCE
 from socketd.protocols.clock.nts_records import COOKIES
 
@@ -61,20 +49,24 @@ class NtsQuery(NtpQuery):
         self._unproven = 0
 
     def _request(self) -> bytes:
-        self._identifier = os.urandom(MIN_IDENTIFIER)
+        self._identifier = os.urandom(nts_fields.MIN_IDENTIFIER)
         self._refusal, self._unproven = None, 0
-        request = super()._request() + field(Type.IDENTIFIER, self._identifier)
-        request += field(Type.COOKIE, self._cookies.popleft())
+        request = super()._request() + nts_fields.field(
+            nts_fields.Type.IDENTIFIER, self._identifier
+        )
+        request += nts_fields.field(nts_fields.Type.COOKIE, self._cookies.popleft())
         nonce = os.urandom(NONCE)
-        return request + authenticator(nonce, self._to_server.encrypt(b"", [request, nonce]))
+        return request + nts_fields.authenticator(
+            nonce, self._to_server.encrypt(b"", [request, nonce])
+        )
 
     def _read(self, reply: bytes, took: float) -> Sample | None:
         try:
-            found = read_answer(reply, LENGTH)
-            if isinstance(found, Answer) and found.identifier == self._identifier:
+            found = nts_fields.read_answer(reply, LENGTH)
+            if isinstance(found, nts_fields.Answer) and found.identifier == self._identifier:
                 inner = self._to_client.decrypt(found.sealed, [found.associated, found.nonce])
                 return self._proven(reply, took, inner)
-        except (FieldError, InvalidTag):
+        except (nts_fields.FieldError, InvalidTag):
             found = b""
         self._unproven += 1
         if found == self._identifier:
@@ -83,7 +75,11 @@ class NtsQuery(NtpQuery):
 
     def _proven(self, reply: bytes, took: float, inner: bytes) -> Sample | None:
         """Read an answer that is the server's, and keep its cookies."""
-        cookies = [one.body for one in fields_of(inner, 0, MIN_INNER) if one.type == Type.COOKIE]
+        cookies = [
+            one.body
+            for one in nts_fields.fields_of(inner, 0, nts_fields.MIN_INNER)
+            if one.type == nts_fields.Type.COOKIE
+        ]
         sample = super()._read(reply, took)
         if sample is not None:
             self._cookies.extend(filter(is_usable, cookies))
@@ -98,7 +94,7 @@ class NtsQuery(NtpQuery):
         except CommandError as refusal:
             if self._refusal is None:
                 self._refusal = refusal
-                self._wait(min(GRACE, self._timeout or GRACE))
+                self._give_up_after(min(GRACE, self._timeout or GRACE))
 
     def _why_overdue(self) -> CommandError:
         if self._refusal is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
@@ -11,22 +10,8 @@ from attrs import evolve
 from twisted.internet.error import ConnectionRefusedError
 
 from socketd.cli.client.runner import run_client
-from socketd.cli.clock import ntp_reply
-from socketd.cli.clock.ntp_query import DEFAULT_SAMPLES, MAX_SAMPLES, NtpQuery, query_ntp
-from socketd.cli.clock.ntp_reply import NtsProof
-from socketd.cli.clock.time_query import query
-from socketd.cli.clock.time_reply import (
-    AUTO,
-    EPOCH_NAMES,
-    EPOCHS,
-    RESOLUTION,
-    DaytimeMeasurement,
-    Measurement,
-    local_time,
-    nearest_epoch,
-    read_daytime,
-    read_reply,
-)
+from socketd.cli.clock import ntp_query
+from socketd.cli.clock.time_query import AUTO, EPOCHS, query, read_daytime, read_reply
 from socketd.cli.common.address import MAX_PORT, Address, parse, parse_bare_host
 from socketd.cli.common.arguments import (
     ADDRESS_HELP,
@@ -38,11 +23,7 @@ from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import load_tls
 from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.tls_options import add_tls, tls_options
-from socketd.common import table
 from socketd.common.errors import USAGE, CommandError
-
-NAME = "time"
-HELP = "ask a time server: its time, the round trip and the offset of our clock"
 
 NTP_PORT = 123
 
@@ -60,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"ntp:HOST or ntp:HOST:PORT for NTP, else {ADDRESS_HELP}",
     )  # fmt: skip
     parser.add_argument(
-        "-c", "--samples", type=whole_number(MAX_SAMPLES),
-        help=f"how often an NTP server is asked (default {DEFAULT_SAMPLES}); the sample with the"
-        " shortest round trip counts",
+        "-c", "--samples", type=whole_number(ntp_query.MAX_SAMPLES),
+        help=f"how often an NTP server is asked (default {ntp_query.DEFAULT_SAMPLES}); the sample"
+        " with the shortest round trip counts",
     )  # fmt: skip
     parser.add_argument(
         "--nts", action="store_true",
@@ -121,13 +102,10 @@ def _run_time(arguments: argparse.Namespace) -> int:
             reply = await query(reactor, arguments.address, arguments.timeout, tls=tls)
         except (CommandError, ConnectionRefusedError) as error:
             raise CommandError(f"{explain(error)}{_hint(arguments.address)}") from error
-        found = read_daytime(reply)
-        if found is not None:
-            emit(daytime_json(found) if arguments.json else daytime_table(found))
-            return
-        measured = read_reply(reply, arguments.epoch)
-        _check_epoch(measured)
-        emit(render_json(measured) if arguments.json else render_table(measured))
+        measured = read_daytime(reply) or read_reply(reply, arguments.epoch)
+        if measured.hint:
+            note(measured.hint)
+        emit(measured.render(arguments.json))
 
     return run_client(arguments.address, client)
 
@@ -155,8 +133,8 @@ def _run_ntp(arguments: argparse.Namespace) -> int:
     """Ask an NTP server, print what it says, and return the exit status."""
 
     async def client(reactor: Any) -> None:
-        samples = arguments.samples or DEFAULT_SAMPLES
-        found = await query_ntp(reactor, arguments.address, samples, arguments.timeout)
+        samples = arguments.samples or ntp_query.DEFAULT_SAMPLES
+        found = await ntp_query.query_ntp(reactor, arguments.address, samples, arguments.timeout)
         _print(arguments, found)
 
     return run_client(arguments.address, client)
@@ -175,18 +153,24 @@ def _run_nts(arguments: argparse.Namespace) -> int:
     options = tls_options(argparse.Namespace(**given))
     assert options is not None
     tls = load(evolve(options, is_newest=True))
-    count = arguments.samples or DEFAULT_SAMPLES
+    count = arguments.samples or ntp_query.DEFAULT_SAMPLES
     plan = NtsPlan(address, tls, ntp.port, count, arguments.timeout)
 
     async def client(reactor: Any) -> None:
         found, server = await query_nts(reactor, plan)
-        _print(arguments, found, NtsProof(address.place, server.place, options.is_verified))
+        _print(
+            arguments, found, ntp_query.NtsProof(address.place, server.place, options.is_verified)
+        )
 
     return run_client(ntp, client)
 
 
-def _print(arguments: argparse.Namespace, found: NtpQuery, proof: NtsProof | None = None) -> None:
-    render = ntp_reply.render_json if arguments.json else ntp_reply.render_table
+def _print(
+    arguments: argparse.Namespace,
+    found: ntp_query.NtpQuery,
+    proof: ntp_query.NtsProof | None = None,
+) -> None:
+    render = ntp_query.render_json if arguments.json else ntp_query.render_table
     emit(render(found.samples, found.sent, time.time(), proof))
 
 
@@ -198,64 +182,3 @@ def _hint(address: Address) -> str:
         host_and_port = address.text.removeprefix(f"{address.scheme}:")
         return f"; a server that is asked by UDP is udp:{host_and_port}"
     return ""
-
-
-def _check_epoch(measured: Measurement) -> None:
-    """Report when the other epoch would make the offset smaller."""
-    nearest = nearest_epoch(measured.number, measured.unix - measured.offset)
-    if nearest != measured.epoch:
-        note(f"the server seems to count from {EPOCH_NAMES[nearest]}: --epoch {nearest}")
-
-
-def render_table(measured: Measurement) -> str:
-    """Render a measurement as the lines of a table."""
-    rows = [
-        ("number", f"{measured.number}, seconds since {EPOCH_NAMES[measured.epoch]}"),
-        ("round trip", f"{measured.round_trip * 1000:.3f} ms"),
-        ("offset", f"{measured.offset:+.3f} s, resolution {RESOLUTION} s"),
-    ]
-    return table.render(("local time", local_time(measured.unix)), rows)
-
-
-def render_json(measured: Measurement) -> str:
-    """Render a measurement as a line of JSON."""
-    shown = {
-        "local_time": local_time(measured.unix),
-        "unix": measured.unix,
-        "number": measured.number,
-        "epoch": measured.epoch,
-    }
-    return json.dumps(shown | _figures(measured)) + "\n"
-
-
-def daytime_table(measured: DaytimeMeasurement) -> str:
-    """Render the line of a daytime server as the lines of a table."""
-    found = measured.daytime
-    known = "" if found.is_known else f", if {found.zone or 'its zone'} is UTC"
-    rows = [
-        ("text", measured.text),
-        ("round trip", f"{measured.round_trip * 1000:.3f} ms"),
-        ("offset", f"{measured.offset:+.3f} s, resolution {RESOLUTION} s{known}"),
-    ]
-    return table.render(("local time", local_time(found.unix)), rows)
-
-
-def daytime_json(measured: DaytimeMeasurement) -> str:
-    """Render it as a line of JSON."""
-    found = measured.daytime
-    shown = {
-        "local_time": local_time(found.unix),
-        "unix": found.unix,
-        "text": measured.text,
-        "zone": found.zone or None,
-        "zone_known": found.is_known,
-    }
-    return json.dumps(shown | _figures(measured)) + "\n"
-
-
-def _figures(measured: Measurement | DaytimeMeasurement) -> dict[str, float]:
-    return {
-        "round_trip_ms": round(measured.round_trip * 1000, 3),
-        "offset_seconds": round(measured.offset, 6),
-        "resolution_seconds": RESOLUTION,
-    }

@@ -1,26 +1,176 @@
-"""Asks a time server of RFC 868 once, or a daytime server."""
+"""Asks a time server (RFC 868) or a daytime server (RFC 867) once, and interprets the reply."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import TimeoutError
+from attrs import frozen
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from socketd.cli.clock.time_reply import REPLY_BYTES, TimeReply, Timestamp
+from socketd.cli.clock.daytime_reply import parse_daytime
 from socketd.cli.common.address import Address
 from socketd.cli.transport.connect import connect
-from socketd.cli.transport.error_text import no_answer
-from socketd.cli.transport.interface import Receiver
+from socketd.cli.transport.interface import Receiver, answer_within
+from socketd.common import table
+from socketd.common.errors import CommandError
+from socketd.protocols.clock.ntp_time import LENGTH, SECONDS_1900_TO_1970
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import ClientTls
 
+EPOCHS = {"unix": 0, "1900": SECONDS_1900_TO_1970}
+#: Selects the epoch with the smaller offset from the local clock; the two are 66 years apart (70
+#: in the next era).
+AUTO = "auto"
+#: The epochs as users see them.
+EPOCH_NAMES = {"unix": "1970", "1900": "1900 (RFC 868)"}
+#: Seconds after which the 32-bit number wraps to zero (136 years).
+ERA = 2**32
+REPLY_BYTES = 4
+#: Minimum bytes to take a printable reply for text: the shortest time of day has as many, and
+#: fewer may be printable by chance.
+MIN_TEXT = 9
+#: The longest line in bytes; NIST's has 51.
+MAX_DAYTIME = 128
+#: Seconds per unit of the number.
+RESOLUTION = 1
+
 #: Maximum bytes to read of a stream that is not a time reply, before it is reported by its length.
 MAX_REPLY = 64 * 1024
+
+
+def local_time(unix: float) -> str:
+    """Format a time (seconds since 1970) as people read it, in the zone of this machine."""
+    return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))
+
+
+@frozen
+class Timestamp:
+    """A time on the wall clock (seconds since 1970), and on the monotonic clock."""
+
+    wall: float
+    monotonic: float
+
+
+@frozen
+class TimeReply:
+    """A server's reply, with the times of request and reply."""
+
+    data: bytes
+    sent: Timestamp
+    received: Timestamp
+
+    @property
+    def middle(self) -> float:
+        """The time on the wall clock halfway, when the server answered, as far as is known."""
+        return (self.sent.wall + self.received.wall) / 2
+
+    def measured(self, unix: int, **more: Any) -> Measurement:
+        """Compare the time that the server gave (seconds since 1970) with the local clock."""
+        round_trip = self.received.monotonic - self.sent.monotonic
+        return Measurement(unix, round_trip, unix - self.middle, **more)
+
+
+@frozen
+class Measurement:
+    """
+    What a server said; all times are in seconds.
+
+    @ivar unix: its time, since 1970.
+    @ivar offset: seconds by which the server is ahead of the local clock. It sends whole seconds,
+        so an exact server appears up to a second behind.
+    @ivar facts: what only a server of its kind says; C{row} is the same for people.
+    @ivar doubt: what is not certain of the offset.
+    @ivar hint: for standard error.
+    """
+
+    unix: int
+    round_trip: float
+    offset: float
+    facts: dict[str, Any]
+    row: tuple[str, str]
+    doubt: str = ""
+    hint: str = ""
+
+    def render(self, as_json: bool) -> str:
+        """Render it as a line of JSON, or as the lines of a table."""
+        local = local_time(self.unix)
+        if as_json:
+            shown = {
+                "local_time": local,
+                "unix": self.unix,
+                **self.facts,
+                "round_trip_ms": round(self.round_trip * 1000, 3),
+                "offset_seconds": round(self.offset, 6),
+                "resolution_seconds": RESOLUTION,
+            }
+            return json.dumps(shown) + "\n"
+        rows = [
+            self.row,
+            ("round trip", f"{self.round_trip * 1000:.3f} ms"),
+            ("offset", f"{self.offset:+.3f} s, resolution {RESOLUTION} s{self.doubt}"),
+        ]
+        return table.render(("local time", local), rows)
+
+
+def unix_time(number: int, epoch: str, near: float) -> int:
+    """
+    Undo the wrap of a 32-bit number of seconds: return the seconds since 1970 nearest to C{near},
+    a time less than half an era (68 years) away.
+    """
+    first = number - EPOCHS[epoch]
+    return first + ERA * round((near - first) / ERA)
+
+
+def nearest_epoch(number: int, near: float) -> str:
+    """Guess the epoch of a server: the one with the smallest offset from the local time."""
+    return min(EPOCHS, key=lambda epoch: abs(unix_time(number, epoch, near) - near))
+
+
+def read_reply(reply: TimeReply, epoch: str) -> Measurement:
+    """Interpret a reply by an epoch or L{AUTO}; L{CommandError} unless it is 4 bytes long."""
+    if len(reply.data) != REPLY_BYTES:
+        raise CommandError(f"reply error {len(reply.data)}{_guess(reply.data)}")
+    number = int.from_bytes(reply.data, "big")
+    nearest = min(EPOCHS, key=lambda one: abs(unix_time(number, one, reply.middle) - reply.middle))
+    epoch = nearest if epoch == AUTO else epoch
+    right = f"the server seems to count from {EPOCH_NAMES[nearest]}: --epoch {nearest}"
+    return reply.measured(
+        unix_time(number, epoch, reply.middle),
+        facts={"number": number, "epoch": epoch},
+        row=("number", f"{number}, seconds since {EPOCH_NAMES[epoch]}"),
+        hint="" if nearest == epoch else right,
+    )
+
+
+def read_daytime(reply: TimeReply) -> Measurement | None:
+    """Interpret a reply that is a time of day as text; C{None} if it is none."""
+    text = reply.data.strip().decode("ascii", "replace")
+    found = parse_daytime(text) if len(reply.data) <= MAX_DAYTIME and text.isprintable() else None
+    if found is None:
+        return None
+    return reply.measured(
+        found.unix,
+        facts={"text": text, "zone": found.zone or None, "zone_known": found.is_known},
+        row=("text", text),
+        doubt="" if found.is_known else f", if {found.zone or 'its zone'} is UTC",
+    )
+
+
+def _guess(data: bytes) -> str:
+    """Guess what kind of server sends such a reply."""
+    text = data.strip()
+    if not data:
+        return ": the server does not know the time, or is none (RFC 868)"
+    if len(data) >= MIN_TEXT and text.isascii() and text.decode("ascii").isprintable():
+        return ": it is text, as daytime servers send (RFC 867)"
+    if len(data) >= LENGTH:
+        return ": the peer is no time server of RFC 868"
+    return ""
 
 
 async def query(
@@ -37,14 +187,12 @@ async def query(
     """
     request = TimeRequest(lambda: Timestamp(wall_clock(), reactor.seconds()))
     await connect(reactor, address, request, timeout, tls)
-    if timeout:
-        request.done.addTimeout(timeout, reactor)
     try:
-        await request.done
-    except TimeoutError:
+        await answer_within(reactor, timeout, request.done)
+    except CommandError:
         # The data of a stream counts as a reply even without EOF.
         if not request.data:
-            raise no_answer(timeout) from None
+            raise
     return TimeReply(request.data, request.sent, request.received or request.now())
 
 

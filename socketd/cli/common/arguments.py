@@ -47,12 +47,12 @@ def seconds(text: str) -> float:
     return number
 
 
-def whole_number(high: int) -> Callable[[str], int]:
-    """Make a parser of whole numbers from 1."""
+def whole_number(high: int, low: int = 1) -> Callable[[str], int]:
+    """Make a parser of whole numbers."""
 
     def parse_number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= high):
-            message = f"{text[:20]!r} is no number from 1 to {high}"
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+            message = f"{text[:20]!r} is no number from {low} to {high}"
             raise argparse.ArgumentTypeError(message)
         return int(text)
 

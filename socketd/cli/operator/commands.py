@@ -26,15 +26,9 @@ MAX_PAGES = 1000
 
 
 class ControlCommand:
-    """
-    A command of the daemon, with what C{main} expects of a subcommand's module.
-
-    @ivar NAME: the name of the subcommand, and of the daemon's command.
-    @ivar HELP: its description.
-    """
+    """A command of the daemon, with what C{main} expects of a subcommand's module."""
 
     def __init__(self, command: Command) -> None:
-        self.NAME, self.HELP = command.name, command.help
         self._command = command
         self._arguments = [one for one in command.arguments if one.on_command_line]
 
@@ -57,7 +51,7 @@ class ControlCommand:
         """Send the command, and print its answer."""
         values = self._values(arguments)
         path = find_socket(arguments.control, os.environ, os.geteuid())
-        watches = self.NAME == "watch"
+        watches = self._command.name == "watch"
         with closing(ControlSocket(path, arguments.timeout)) as control:
             answer = ask(control, self._command, values)
             if arguments.json and not (watches and answer.get("ok")):
@@ -77,9 +71,7 @@ class ControlCommand:
         return self._command.split(" ".join(words))
 
 
-def ask(
-    control: ControlSocket, command: Command, arguments: Mapping[str, str]
-) -> dict[str, Any]:
+def ask(control: ControlSocket, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Send a request, and fetch the remaining pages if the answer is a list."""
     answer = page = control.ask(command, arguments)
     for _ in range(MAX_PAGES):

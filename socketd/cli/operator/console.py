@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,22 +17,103 @@ from socketd.cli.client.stdio import IInput, IOutput, StandardInput, StandardOut
 from socketd.cli.common.address import Address
 from socketd.cli.operator.control_socket import add_control, explain, find_socket
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import FullScreen, ScriptView
 from socketd.cli.transport.connect import connect
 from socketd.common.errors import CommandError
-from socketd.terminal.device import (
-    CbreakMode,
-    is_terminal,
-    cbreak_mode,
-    takes_escape_codes,
-    terminal_size,
-    terminal_width,
-)
-from socketd.terminal.prompt_line import PromptLine
-from socketd.terminal.view import View, Write
+from socketd.common.text import columns
+from socketd.terminal import device
+from socketd.terminal.line_editor import Editor, fitting
+from socketd.terminal.view import LEAST_ROOM, PlainView, PromptLine, View, Write
 
-NAME = "console"
-HELP = "watch a running daemon, answer the connections that wait, and type commands"
+#: Minimum rows assumed: two for the output, one for the status line, one for input.
+LEAST_ROWS = 4
+
+#: Minimum columns assumed.
+LEAST_COLUMNS = 20
+
+_CLEAR_LINE = "\x1b[2K"
+_REVERSE, _PLAIN = "\x1b[7m", "\x1b[m"
+
+
+class ScriptView(PlainView):
+    """A view of lines only, in which a prompt, too, is a line of its own, shown once."""
+
+    def show(self, text: str) -> None:
+        self._write(f"{text}\n")
+
+    def draw(self) -> None:
+        if self.prompt not in ("", self._shown):
+            self._write(f"{self.prompt}\n")
+        self._shown = self.prompt
+
+
+class FullScreen(View):
+    """
+    Full screen: a scrolling region for output, above a status line and an input line.
+
+    It uses the terminal's scrolling region on its normal screen, so that the output remains in the
+    scrollback after exit.
+    """
+
+    def __init__(self, write: Write, size: Callable[[], os.terminal_size]) -> None:
+        """@param size: returns the size of the terminal."""
+        super().__init__(write)
+        self._size = size
+        self._editor = Editor(lambda before: self.complete(before))
+        self._rows, self._columns = LEAST_ROWS, device.COLUMNS
+        self._shown = ""
+
+    @property
+    def columns(self) -> int:
+        return self._columns
+
+    @property
+    def is_begun(self) -> bool:
+        return bool(self._editor.text)
+
+    def start(self) -> None:
+        self._write("\n" * 2)
+        self.redraw()
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        yield from self._editor.feed(data)
+        self.has_ended = self._editor.has_ended
+        self.draw()
+
+    def show(self, text: str) -> None:
+        lines = "".join(f"\r\n{line}" for line in text.split("\n"))
+        self._write(f"\x1b[{self._rows - 2};1H{lines}")
+        self._shown = ""
+        self.draw()
+
+    def draw(self) -> None:
+        bottom = self._bottom()
+        if bottom != self._shown:
+            self._shown = bottom
+            self._write(bottom)
+
+    def redraw(self) -> None:
+        size = self._size()
+        self._rows = max(LEAST_ROWS, size.lines)
+        self._columns = max(LEAST_COLUMNS, size.columns)
+        self._write(f"\x1b[1;{self._rows - 2}r")
+        self._shown = ""
+        self.draw()
+
+    def clear(self) -> None:
+        last = f"\x1b[{self._rows};1H{_CLEAR_LINE}"
+        self._write(f"\x1b[r\x1b[{self._rows - 1};1H{_CLEAR_LINE}{last}")
+
+    def _bottom(self) -> str:
+        """Return the sequence that draws both lines and places the cursor."""
+        status = fitting(self.status, self._columns)
+        status += " " * (self._columns - columns(status))
+        prompt = fitting(self.prompt or self.command_prompt, self._columns - LEAST_ROOM)
+        text, cursor = self._editor.window(self._columns - columns(prompt) - 1)
+        return (
+            f"\x1b[{self._rows - 1};1H{_REVERSE}{status}{_PLAIN}"
+            f"\x1b[{self._rows};1H{_CLEAR_LINE}{prompt}{text}"
+            f"\x1b[{self._rows};{columns(prompt) + cursor + 1}H"
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run an operator session, and return the exit status."""
     path = find_socket(arguments.control, os.environ, os.geteuid())
     address = Address(path, "unix", path=path)
-    keys = CbreakMode() if is_terminal() else None
-    is_full = keys is not None and not arguments.lines and takes_escape_codes(os.environ)
+    keys = device.CbreakMode() if device.is_terminal() else None
+    is_full = keys is not None and not arguments.lines and device.takes_escape_codes(os.environ)
 
     async def client(reactor: Any) -> None:
         output = StandardOutput(reactor)
@@ -59,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
         await operate(reactor, address, view, StandardInput(reactor), output, arguments.timeout)
 
     try:
-        with cbreak_mode(keys):
+        with device.cbreak_mode(keys):
             return run_client(address, client)
     finally:
         if is_full:
@@ -76,7 +158,11 @@ def make_view(write: Write, at_terminal: bool, is_full: bool) -> View:
     """
     if not at_terminal:
         return ScriptView(write)
-    view = FullScreen(write, terminal_size) if is_full else PromptLine(write, terminal_width)
+    view = (
+        FullScreen(write, device.terminal_size)
+        if is_full
+        else PromptLine(write, device.terminal_width)
+    )
     view.command_prompt = "> "
     return view
 

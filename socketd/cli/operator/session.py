@@ -20,8 +20,7 @@ from socketd.common.errors import CommandError
 from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
 from socketd.settings.faults.profile import OFF
-from socketd.terminal.completion import MAX_IDS, complete
-from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
+from socketd.terminal.operator_prompt import MAX_IDS, IConsole, OperatorPrompt, complete
 from socketd.terminal.view import View
 
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)

@@ -5,24 +5,30 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
 
 from socketd.cli.client.runner import run_client
 from socketd.cli.common.address import Address, parse
 from socketd.cli.common.arguments import add_address, argument_type
 from socketd.cli.common.atomic_write import PRIVATE, NewFile, write_files
 from socketd.cli.common.output import note
-from socketd.cli.record.recording import Recording, write
-from socketd.cli.record.proxy import OneClientFactory, pass_on
+from socketd.cli.record.recording import CLOSE, RESET, Recording, write
 from socketd.cli.transport.connect import connect, load_tls
+from socketd.cli.transport.interface import CallbackProducer, Receiver
+from socketd.cli.transport.stream import StreamTransport
 from socketd.cli.transport.tls_options import add_tls
 from socketd.common.errors import USAGE, CommandError, reason_of
 
-NAME = "record"
-HELP = "pass one conversation on to a server, and write rules that answer as it did"
+#: Connects a receiver to the server.
+Connect = Callable[[Receiver], Coroutine[Deferred[Any], Any, None]]
 
 DESCRIPTION = """
 Waits for one client, connects it to the server at ADDRESS and passes on all that both say. When
@@ -33,6 +39,114 @@ quotes, other bytes are hexadecimal.
 
 #: Schemes that can be listened at.
 LISTENED = ("tcp", "tcp6", "unix")
+
+
+class Side(Receiver):
+    """
+    One side of a conversation; what it says, and its end, go to the other side.
+
+    @ivar finished: fires when this side is gone.
+    """
+
+    other: Side
+
+    def __init__(self, said: Callable[[bytes], None], ended: Callable[[str], None]) -> None:
+        """
+        @param said: called with each piece of data.
+        @param ended: called with C{close} or C{reset}, if this side is the first to end.
+        """
+        super().__init__()
+        self.finished: Deferred[None] = Deferred()
+        self.has_ended = False
+        self._said = said
+        self._ended = ended
+
+    def begin(self) -> None:
+        """Send to the other side from now on; while that does not read, this is not read from."""
+        transport = self.transport
+        # Not the transport itself: it would be aborted when the other side is lost.
+        producer = CallbackProducer(transport.pauseProducing, transport.resumeProducing)
+        self.other.transport.registerProducer(producer, True)
+
+    # Called by the transport.
+
+    def dataReceived(self, data: bytes) -> None:
+        self._said(data)
+        self.other.transport.write(data)
+
+    def readConnectionLost(self) -> None:
+        self._end(CLOSE)
+        if self.other.has_ended:
+            self.transport.loseConnection()
+            self.other.transport.loseConnection()
+        else:
+            self.other.transport.loseWriteConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        is_clean = reason.check(ConnectionDone) is not None
+        self._end(CLOSE if is_clean else RESET)
+        self.finished.callback(None)
+        if self.other.transport is not None and not self.other.finished.called:
+            if is_clean:
+                self.other.transport.loseConnection()
+            else:
+                self.other.transport.abortConnection()
+
+    def _end(self, how: str) -> None:
+        if not (self.has_ended or self.other.has_ended):
+            self._ended(how)
+        self.has_ended = True
+
+
+class OneClientFactory(Factory[StreamTransport]):
+    """
+    Accepts one client.
+
+    @ivar accepted: fires with its transport.
+    """
+
+    noisy = False
+
+    def __init__(self, client: Side) -> None:
+        self.accepted: Deferred[StreamTransport] = Deferred()
+        self._client = client
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamTransport | None:
+        if self.accepted.called:
+            return None
+        stream = StreamTransport(self._client)
+        stream.ready.addCallback(lambda _: self.accepted.callback(stream))
+        return stream
+
+
+async def pass_on(
+    recording: Recording, listen: Callable[[OneClientFactory], Any], connect: Connect
+) -> None:
+    """
+    Accept one client, connect it to the server, and record what both say until both are gone.
+
+    @param listen: makes a listening port for the factory.
+    """
+    client = Side(recording.asked, lambda how: None)
+    server = Side(recording.answered, recording.ended)
+    client.other, server.other = server, client
+    factory = OneClientFactory(client)
+    port = listen(factory)
+    stream: Any = await factory.accepted
+    client.makeConnection(stream)
+    # Not read from before the server is connected.
+    stream.pauseProducing()
+    port.stopListening()
+    try:
+        await connect(server)
+    except BaseException:
+        stream.abortConnection()
+        raise
+    client.begin()
+    server.begin()
+    stream.resumeProducing()
+    await client.finished
+    await server.finished
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

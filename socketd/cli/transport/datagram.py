@@ -9,14 +9,13 @@ import struct
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, MessageLengthError
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.cli.transport.error_text import no_answer
 from socketd.cli.transport.interface import IClientTransport, Receiver
 from socketd.net.datagram.cmsg import SO_TIMESTAMPNS
 
@@ -153,32 +152,19 @@ class DatagramTransport:
 
 
 class DatagramRequest(Receiver):
-    """Sends one datagram, and receives the first reply."""
+    """Sends one datagram; C{reply} fires with the first that comes back."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._reply: Deferred[bytes] = Deferred()
+        self.reply: Deferred[bytes] = Deferred()
 
     def connectionMade(self) -> None:
         self.transport.write(self._data)
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.loseConnection()
-        self._reply.callback(data)
+        self.reply.callback(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self._reply.called:
-            self._reply.errback(reason)
-
-    async def reply_within(self, reactor: Any, seconds: float) -> bytes:
-        """
-        Wait for the reply; 0 seconds: without limit.
-
-        @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-        """
-        if seconds:
-            self._reply.addTimeout(seconds, reactor)
-        try:
-            return await self._reply
-        except TimeoutError:
-            raise no_answer(seconds) from None
+        if not self.reply.called:
+            self.reply.errback(reason)

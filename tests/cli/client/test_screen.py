@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.line_dialog import LineDialog
-from socketd.cli.client.screen import EditedInput, EditedScreen, Screen
+from socketd.cli.client.chat import LineDialog
+from socketd.cli.client.screen import EditedScreen, Screen
 from socketd.common.errors import CommandError
-from tests.support.client_fakes import MemoryInput, MemoryTransport, MemoryOutput
+from tests.support.client_fakes import MemoryInput, MemoryOutput, MemoryTransport
 
 
 class ScreenTests(SynchronousTestCase):
@@ -94,14 +94,13 @@ class ScreenTests(SynchronousTestCase):
 
 
 class EditedTests(SynchronousTestCase):
-    """Tests for L{EditedScreen} and L{EditedInput}, in a dialog."""
+    """Tests for L{EditedScreen}, in a dialog."""
 
     def setUp(self) -> None:
         self.output, self.keys, self.clock = MemoryOutput(), MemoryInput(True), Clock()
         self.screen = EditedScreen(self.output, lambda: 40, "utf-8")
-        source = EditedInput(self.keys, self.screen.line)
         self.transport = MemoryTransport()
-        self.dialog = LineDialog(self.clock, source, self.screen, self.output, 1.0, False)
+        self.dialog = LineDialog(self.clock, self.keys, self.screen, self.output, 1.0, False)
         self.transport.connect(self.dialog)
 
     def test_edited(self) -> None:

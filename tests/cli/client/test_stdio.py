@@ -14,9 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
+from socketd.cli.client.chat import LineDialog
 from socketd.cli.client.exchange import Exchange
-from socketd.cli.client.line_dialog import LineDialog
-from socketd.cli.client.screen import EditedInput
 from socketd.cli.client.send import DatagramPayload
 from socketd.cli.client.stdio import (
     IInput,
@@ -54,11 +53,11 @@ class InterfaceTests(SynchronousTestCase):
 
     def test_verified(self) -> None:
         """Inputs and outputs, and their doubles, have all that is called on them."""
-        for source in (TextInput, StandardInput, EditedInput, MemoryInput):
+        for source in (TextInput, StandardInput, MemoryInput):
             verifyClass(IInput, source)
         for output in (StandardOutput, MemoryOutput):
             verifyClass(IOutput, output)
-        for receiver in (Exchange, LineDialog, DatagramPayload, EditedInput, ConsoleSession):
+        for receiver in (Exchange, LineDialog, DatagramPayload, ConsoleSession):
             verifyClass(IInputReceiver, receiver)
 
 

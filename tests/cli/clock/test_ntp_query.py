@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.clock.ntp_query} and L{socketd.cli.clock.ntp_reply}."""
+"""Tests for L{socketd.cli.clock.ntp_query} and L{socketd.cli.clock.ntp_query}."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.clock.ntp_query import PAUSE, NtpQuery
-from socketd.cli.clock.ntp_reply import (
+from socketd.cli.clock.ntp_query import (
+    PAUSE,
+    NtpQuery,
     NtsProof,
     Sample,
     best_of,

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.clock.nts_session} and L{socketd.cli.clock.nts_response}."""
+"""Tests for L{socketd.cli.clock.nts_session} and L{socketd.cli.clock.nts_session}."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.clock.nts_response import MALFORMED, MAX_COOKIE
-from socketd.cli.clock.nts_session import REQUEST, KeyExchange, host_of
+from socketd.cli.clock.nts_session import MALFORMED, MAX_COOKIE, REQUEST, KeyExchange, host_of
 from socketd.common.errors import CommandError
 from socketd.protocols.clock.nts_records import Agreement, RecordReader, agree
 from tests.cli.clock.secure_fakes import Secured, SecureTransport

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.operator.session} and L{socketd.cli.operator.views}."""
+"""Tests for L{socketd.cli.operator.session} and L{socketd.cli.operator.console}."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.operator.console import make_view
+from socketd.cli.operator.console import FullScreen, ScriptView, make_view
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import FullScreen, ScriptView
 from socketd.common.errors import CommandError
 from socketd.terminal.operator_prompt import REACTION_TIME, gone_notice, prompt_for
-from socketd.terminal.prompt_line import PromptLine
-from socketd.terminal.view import View
+from socketd.terminal.view import PromptLine, View
 from tests.support.client_fakes import MemoryTransport
 
 #: What is asked at the beginning.

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
 from socketd.cli.transport.datagram import DatagramRequest, DatagramTransport
-from socketd.cli.transport.interface import CallbackProducer, Receiver
+from socketd.cli.transport.interface import CallbackProducer, Receiver, answer_within
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import MemoryReceiver
 
@@ -193,7 +193,7 @@ class DatagramRequestTests(DatagramTestCase):
             self.datagrams = self.connect(self.request)
         else:
             self.datagrams = self.transport(connected, self.request)
-        return Deferred.fromCoroutine(self.request.reply_within(self.reactor, seconds))
+        return Deferred.fromCoroutine(answer_within(self.reactor, seconds, self.request.reply))
 
     def test_answer(self) -> None:
         """The first datagram is the reply, an empty one too; then it is closed."""

@@ -1,11 +1,11 @@
-"""Tests for L{socketd.cli.transport.inactivity}."""
+"""Tests for L{socketd.cli.transport.interface}."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.transport.inactivity import InactivityTimer
+from socketd.cli.transport.interface import InactivityTimer
 
 
 class InactivityTimerTests(SynchronousTestCase):

@@ -8,31 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
 
 from socketd.cli.client.stamp.results import Sample, StampResults
-from socketd.cli.transport.interface import Receiver
+from socketd.cli.transport.interface import Probe
 from socketd.common.system_clock import ClockState
-from socketd.protocols.measure.stamp_packet import (
-    AUTHENTICATED_LENGTH,
-    HMAC_LENGTH,
-    LIGHT_ANSWER_LENGTH,
-    OPEN_LENGTH,
-    PTP,
-    Answer,
-    digest,
-    error_estimate,
-    error_of,
-    instant_of,
-    is_authentic,
-    parse_answer,
-    parse_authenticated_answer,
-    timestamps,
-    write_authenticated_request,
-    write_request,
-)
+from socketd.protocols.measure import stamp_packet
 
 #: The TTL of packets, so that what is left of it tells the way (RFC 5357, section 4.1.2).
 TTL = 255
@@ -47,7 +27,7 @@ _HEAD = struct.Struct("!HH")
 _ASK_PADDING, _ASK_HMAC = 0x8001, 0x8008
 _COUNTS = struct.Struct("!HHIII")
 _ASK_COUNTS, _COUNTS_ANSWER, _COUNTS_LENGTH = 0x8005, 0x0005, 12
-_HMAC_TLV_LENGTH = _HEAD.size + HMAC_LENGTH
+_HMAC_TLV_LENGTH = _HEAD.size + stamp_packet.HMAC_LENGTH
 
 _SECOND = 10**9
 
@@ -57,7 +37,7 @@ def sizes(is_authenticated: bool) -> tuple[int, int, int]:
     Give the sizes of packets (bytes): without TLVs, with a Direct Measurement TLV, which tells
     whether the reflector counts, and the least with Extra Padding, too.
     """
-    base = AUTHENTICATED_LENGTH if is_authenticated else OPEN_LENGTH
+    base = stamp_packet.AUTHENTICATED_LENGTH if is_authenticated else stamp_packet.OPEN_LENGTH
     counted = base + _COUNTS.size + (_HMAC_TLV_LENGTH if is_authenticated else 0)
     return base, counted, counted + _HEAD.size
 
@@ -76,7 +56,7 @@ class StampPlan:
     count: int
     interval: float
     timeout: float
-    size: int = OPEN_LENGTH
+    size: int = stamp_packet.OPEN_LENGTH
     dscp: int = 0
     ssid: int = 0
     key: bytes | None = None
@@ -85,9 +65,9 @@ class StampPlan:
         """Make the packet of a sequence number."""
         said = number, timestamp, error, self.ssid
         if self.key is None:
-            base = write_request(*said)
+            base = stamp_packet.write_request(*said)
         else:
-            base = write_authenticated_request(*said, self.key)
+            base = stamp_packet.write_authenticated_request(*said, self.key)
         return base + self._tlvs(number)
 
     def _tlvs(self, number: int) -> bytes:
@@ -100,7 +80,11 @@ class StampPlan:
             tlvs += _HEAD.pack(_ASK_PADDING, padding) + bytes(padding)
         if self.key is None:
             return tlvs
-        return tlvs + _HEAD.pack(_ASK_HMAC, HMAC_LENGTH) + _tlv_digest(self.key, number, tlvs)
+        return (
+            tlvs
+            + _HEAD.pack(_ASK_HMAC, stamp_packet.HMAC_LENGTH)
+            + _tlv_digest(self.key, number, tlvs)
+        )
 
     def is_counted(self, answer: bytes, number: int) -> bool:
         """
@@ -110,7 +94,7 @@ class StampPlan:
         """
         tlvs = answer[sizes(self.key is not None)[0] :]
         if self.key is not None:
-            tlvs, code = tlvs[:-_HMAC_TLV_LENGTH], tlvs[-HMAC_LENGTH:]
+            tlvs, code = tlvs[:-_HMAC_TLV_LENGTH], tlvs[-stamp_packet.HMAC_LENGTH :]
             if not hmac.compare_digest(code, _tlv_digest(self.key, number, tlvs)):
                 return False
         if len(tlvs) < _COUNTS.size:
@@ -120,7 +104,7 @@ class StampPlan:
 
 
 def _tlv_digest(key: bytes, number: int, tlvs: bytes) -> bytes:
-    return digest(key, number.to_bytes(4, "big") + tlvs)
+    return stamp_packet.digest(key, number.to_bytes(4, "big") + tlvs)
 
 
 @frozen
@@ -135,12 +119,8 @@ class SentPacket:
     timestamp: int
 
 
-class StampProbe(Receiver):
-    """
-    Sends packets, and collects what the answers show.
-
-    @ivar done: fires when all are answered or the last one has had its time.
-    """
+class StampProbe(Probe):
+    """Sends packets, and collects what the answers show."""
 
     def __init__(
         self,
@@ -154,15 +134,13 @@ class StampProbe(Receiver):
         @param wall_clock: returns the time of day in nanoseconds since 1970.
         @param state: that of this machine's clock.
         """
-        super().__init__()
+        super().__init__(clock)
         self.results = StampResults()
-        self._clock = clock
         self._plan = plan
         self._wall_clock = wall_clock
-        self._error = error_estimate(state, wall_clock() / _SECOND, False)
+        self._error = stamp_packet.error_estimate(state, wall_clock() / _SECOND, False)
         self._progress = progress
         self._sent: list[SentPacket] = []
-        self._timer: IDelayedCall | None = None
         self._started_at = 0.0
 
     def connectionMade(self) -> None:
@@ -174,7 +152,7 @@ class StampProbe(Receiver):
     def _send(self) -> None:
         number = len(self._sent)
         now = self._wall_clock()
-        timestamp, _ = timestamps(now, now, False)
+        timestamp, _ = stamp_packet.timestamps(now, now, False)
         self._sent.append(SentPacket(now, self._clock.seconds(), timestamp))
         self.results.sent += 1
         self.transport.write(self._plan.packet(number, timestamp, self._error))
@@ -185,10 +163,9 @@ class StampProbe(Receiver):
         """Set the timer for the next packet, or for the end."""
         if len(self._sent) < self._plan.count:
             due = self._started_at + len(self._sent) * self._plan.interval
-            delay = max(0.0, due - self._clock.seconds())
-            self._timer = self._clock.callLater(delay, self._send)
+            self._set_timer(due - self._clock.seconds(), self._send)
         else:
-            self._timer = self._clock.callLater(self._plan.timeout, self._end)
+            self._set_timer(self._plan.timeout, self._end)
 
     def dataReceived(self, data: bytes) -> None:
         wall, monotonic = self._arrival()
@@ -215,19 +192,23 @@ class StampProbe(Receiver):
             return wall, monotonic
         return arrived, monotonic - (wall - arrived) / _SECOND
 
-    def _read(self, data: bytes) -> Answer | None:
+    def _read(self, data: bytes) -> stamp_packet.Answer | None:
         """Read an answer, whose HMAC is checked first; C{None} if it is none."""
         key = self._plan.key
         if key is None:
-            return parse_answer(data) if len(data) >= LIGHT_ANSWER_LENGTH else None
-        if len(data) < AUTHENTICATED_LENGTH:
+            return (
+                stamp_packet.parse_answer(data)
+                if len(data) >= stamp_packet.LIGHT_ANSWER_LENGTH
+                else None
+            )
+        if len(data) < stamp_packet.AUTHENTICATED_LENGTH:
             return None
-        if not is_authentic(data, key):
+        if not stamp_packet.is_authentic(data, key):
             self.results.bad_hmac += 1
             return None
-        return parse_authenticated_answer(data)
+        return stamp_packet.parse_authenticated_answer(data)
 
-    def _packet_of(self, answer: Answer) -> SentPacket | None:
+    def _packet_of(self, answer: stamp_packet.Answer) -> SentPacket | None:
         """Find the packet that an answer is to; C{None} if it is to none."""
         asked, ssid = answer.request, self._plan.ssid
         # A reflector without RFC 8972 writes none.
@@ -239,11 +220,13 @@ class StampProbe(Receiver):
             return None
         return sent
 
-    def _sample(self, answer: Answer, sent: SentPacket, wall: int, monotonic: float) -> Sample:
-        ptp = bool(answer.error & PTP)
-        received = instant_of(answer.received, ptp, wall)
-        answered = instant_of(answer.sent, ptp, wall)
-        ours, theirs = error_of(self._error), error_of(answer.error)
+    def _sample(
+        self, answer: stamp_packet.Answer, sent: SentPacket, wall: int, monotonic: float
+    ) -> Sample:
+        ptp = bool(answer.error & stamp_packet.PTP)
+        received = stamp_packet.instant_of(answer.received, ptp, wall)
+        answered = stamp_packet.instant_of(answer.sent, ptp, wall)
+        ours, theirs = stamp_packet.error_of(self._error), stamp_packet.error_of(answer.error)
         return Sample(
             asked=answer.request.sequence,
             answered=answer.sequence,
@@ -253,19 +236,3 @@ class StampProbe(Receiver):
             error=None if ours is None or theirs is None else ours + theirs,
             ttl=answer.ttl,
         )
-
-    def _end(self) -> None:
-        if not self.done.called:
-            self._stop()
-            self.transport.loseConnection()
-            self.done.callback(None)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.done.called:
-            self._stop()
-            self.done.errback(reason)
-
-    def _stop(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
