@@ -31,6 +31,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.metadata import Metadata
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.protocols.registry import OURS
 from tests.support.processes import Daemon
 from tests.support.sockets import read_exactly
 from tests.support.source_tree import ROOT
@@ -248,22 +249,24 @@ class PackagesTests(SynchronousTestCase):
 
 
 class EntryPointsTests(SynchronousTestCase):
-    """Tests for the entry points that setup.cfg names."""
+    """Tests for what is found by name."""
 
-    def test_each_protocol_has_its_entry_point(self) -> None:
+    def test_each_protocol_is_registered(self) -> None:
         """
-        The modules below socketd.protocols that assign C{declaration} are the entry points of the
-        group, each under the module's own name, with a hyphen for an underscore.
+        The modules below socketd.protocols that assign C{declaration} are the protocols, each
+        under the module's own name, with a hyphen for an underscore.
         """
-        modules = (ROOT / "socketd" / "protocols").rglob("*.py")
-        expected = [
-            f"{module.stem.replace('_', '-')} = "
-            f"{'.'.join((*module.parent.relative_to(ROOT).parts, module.stem))}:declaration"
-            for module in modules
+        top = ROOT / "socketd" / "protocols"
+        expected = {
+            module.stem.replace("_", "-"): f"{module.parent.name}.{module.stem}"
+            for module in top.rglob("*.py")
             if DECLARATION.search(module.read_text(encoding="utf-8"))
+        }
+        self.assertEqual(OURS, expected)
+        points = [
+            f"{name} = socketd.protocols.{place}:declaration" for name, place in OURS.items()
         ]
-        found = lines("options.entry_points", "socketd.protocols")
-        self.assertEqual(found, sorted(expected))
+        self.assertEqual(lines("options.entry_points", "socketd.protocols"), points)
 
     def test_the_command_exists(self) -> None:
         """The console script names a function that its module defines."""

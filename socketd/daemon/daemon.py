@@ -6,7 +6,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -30,11 +30,9 @@ from socketd.common.system_clock import ClockWatch
 from socketd.configuration import Configuration
 from socketd.daemon import faults
 from socketd.daemon.log import quiet
-from socketd.daemon.reload import Reload, Reloaded
 from socketd.daemon.service import Shared, SocketService
-from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.socket_drops import KernelDrops
-from socketd.daemon.state import CannotStart, State
+from socketd.daemon.state import CannotStart, Reloaded, State
 from socketd.net.listen import Bound
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
@@ -42,6 +40,10 @@ from socketd.net.sockets.rlimit import connection_limit
 from socketd.settings import model
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.diff import differences
+
+if TYPE_CHECKING:
+    from socketd.daemon.reload import Reload
+    from socketd.daemon.snapshot import Snapshot
 
 #: Seconds between two periodic checks; each one polls the clock.
 CHECK_INTERVAL = 1.0
@@ -147,6 +149,9 @@ class Daemon(Service):
 
     def snapshot(self) -> Snapshot:
         """Collect what metrics, status and health show."""
+        # Lazy: a start needs no picture of itself.
+        from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
+
         live: dict[ServiceState, list[Connection]] = defaultdict(list)
         for connection in self.connection_table:
             live[connection.service_state].append(connection)
@@ -333,6 +338,9 @@ class Daemon(Service):
 
         @raise CannotStart: if a listener cannot be bound; then nothing stays bound.
         """
+        # Lazy: a start is no reload.
+        from socketd.daemon.reload import Reload
+
         running = {child.name: child for child in self.services}
         reload = Reload(self.shared, running, self.removed, self.own)
         reload.prepare(configuration)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from socketd.common.events import FAULT_CHANGED
 from socketd.daemon.service import SocketService
-from socketd.faults.service_faults import ServiceFaults
 from socketd.settings.faults.profile import OFF, FaultProfile
+
+if TYPE_CHECKING:
+    from socketd.faults.service_faults import ServiceFaults
 
 #: The profile that is on at a service, and its seed; C{None} if none is. By service.
 Switches = Mapping[str, tuple[str, int] | None]
@@ -23,7 +26,7 @@ def switch(
     @param drawn: the seed, where the profile has none and another process has drawn it.
     """
     state = child.service_state
-    state.faults = faults = None if profile is None else ServiceFaults(profile, child.name)
+    state.faults = faults = None if profile is None else _begin(profile, child.name)
     if faults is not None and drawn is not None:
         faults.seed = drawn
     for bound in child.served:
@@ -35,6 +38,13 @@ def switch(
         name, seed = faults.profile.name, faults.seed
         text = f"{name}, seed {seed}: {faults.profile.describe()}"
         state.emit(FAULT_CHANGED, fault=text, profile=name, seed=seed)
+
+
+def _begin(profile: FaultProfile, service: str) -> ServiceFaults:
+    # Lazy, for most daemons have no fault profile.
+    from socketd.faults.service_faults import ServiceFaults
+
+    return ServiceFaults(profile, service)
 
 
 def switch_open(child: SocketService) -> int:

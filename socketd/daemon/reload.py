@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from socketd.access.addresses import packed
 from socketd.access.capacity import Capacity
@@ -32,19 +32,6 @@ from socketd.settings.model import ServiceSettings, Settings
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
-
-
-@frozen
-class Reloaded:
-    """
-    The result of a reload.
-
-    @ivar changes: the changes, one line each.
-    @ivar diagnostics: the errors, one line each; if there are any, nothing has changed.
-    """
-
-    changes: tuple[str, ...] = ()
-    diagnostics: tuple[str, ...] = ()
 
 
 @define(eq=False)

@@ -26,7 +26,6 @@ from socketd.common.events import (
     LISTENING,
     EventBus,
 )
-from socketd.daemon.snapshot import CertificatesSnapshot, FaultSnapshot, ServiceSnapshot
 from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.net.layers import wrap_factory
@@ -41,6 +40,7 @@ from socketd.settings import model
 from socketd.settings.listeners import Listener
 
 if TYPE_CHECKING:
+    from socketd.daemon.snapshot import ServiceSnapshot
     from socketd.net.tls.context import ServerContext
 
 
@@ -323,23 +323,18 @@ class SocketService:
 
     def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:
         """Collect what metrics and status show; C{live} are its open connections."""
+        # Lazy: a start needs no picture of itself.
+        from socketd.daemon.snapshot import CertificatesSnapshot, FaultSnapshot, ServiceSnapshot
+
         return ServiceSnapshot(
             name=self.name,
             connections=len(live),
             counters=self.service_state.counters.total(live),
             protocol=self.settings.protocol,
             listeners=tuple(map(str, self.served)),
-            certificates=self._certificates(),
+            certificates=CertificatesSnapshot.of(self.context),
             kernel_drops=kernel_drops,
             fault=FaultSnapshot.of(self.service_state.faults),
-        )
-
-    def _certificates(self) -> CertificatesSnapshot | None:
-        if self.context is None:
-            return None
-        invalid = tuple(f"{option}: {text}" for option, text in self.context.invalid())
-        return CertificatesSnapshot(
-            self.context.not_after, invalid, self.context.loads, self.context.failures
         )
 
     def succeed(self, former: SocketService) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from socketd.common.counters import Counters
 from socketd.common.lag import Lag
 from socketd.daemon.state import State
-from socketd.faults.service_faults import ServiceFaults
+
+if TYPE_CHECKING:
+    from socketd.faults.service_faults import ServiceFaults
+    from socketd.net.tls.context import ServerContext
 
 
 @frozen
@@ -25,6 +29,14 @@ class CertificatesSnapshot:
     invalid: tuple[str, ...] = ()
     loads: int = 0
     failures: int = 0
+
+    @classmethod
+    def of(cls, context: ServerContext | None) -> CertificatesSnapshot | None:
+        """Collect them; C{None} without TLS."""
+        if context is None:
+            return None
+        invalid = tuple(f"{option}: {text}" for option, text in context.invalid())
+        return cls(context.not_after, invalid, context.loads, context.failures)
 
 
 @frozen

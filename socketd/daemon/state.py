@@ -1,9 +1,11 @@
-"""The states of a daemon, and the error of a start that fails."""
+"""The states of a daemon, the error of a start that fails, and the result of a reload."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+
+from attrs import frozen
 
 
 class State(StrEnum):
@@ -22,3 +24,16 @@ class CannotStart(Exception):
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = tuple(lines)
         super().__init__("\n".join(self.lines))
+
+
+@frozen
+class Reloaded:
+    """
+    The result of a reload.
+
+    @ivar changes: the changes, one line each.
+    @ivar diagnostics: the errors, one line each; if there are any, nothing has changed.
+    """
+
+    changes: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()

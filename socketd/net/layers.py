@@ -9,7 +9,6 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.access.networks import Networks
 from socketd.net.base_layer import LayerFactory
-from socketd.net.proxy.layer import ProxyLayer
 from socketd.net.stream.port import StreamTerms
 from socketd.settings.listeners import Listener
 from socketd.settings.model import ServiceSettings
@@ -37,6 +36,9 @@ def wrap_factory(
         factory = wrap_in_tls(factory, service.tls.tls_client_names, context, clock)
     if not listener.proxied:
         return factory, StreamTerms(handshaking=listener.tls)
+    # Lazy, as for TLS: most listeners are behind no load balancer.
+    from socketd.net.proxy.layer import ProxyLayer
+
     proxies = Networks(service.policy.proxy_from, ())
     layers = LayerFactory(factory, partial(ProxyLayer, over_tls=listener.tls))
     return layers, StreamTerms(True, proxies)

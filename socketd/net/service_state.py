@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -15,9 +15,11 @@ from socketd.access.policy import AccessPolicy
 from socketd.common.counters import Counters, Counting
 from socketd.common.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, EventBus
 from socketd.common.text import escaped, hexadecimal
-from socketd.faults.connection_draw import ConnectionDraw
-from socketd.faults.service_faults import ServiceFaults
 from socketd.net.timer_wheel import TimerWheel
+
+if TYPE_CHECKING:
+    from socketd.faults.connection_draw import ConnectionDraw
+    from socketd.faults.service_faults import ServiceFaults
 
 
 class Connection(Counting, Protocol):

@@ -18,8 +18,8 @@ from socketd.settings.model import (
     SocketOptions,
 )
 from socketd.settings.options import declared
-from socketd.settings.spelling import unquoted
 from socketd.settings.tls import TlsOptions
+from socketd.settings.value_types import unquoted
 
 #: The options that every service has.
 COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)

@@ -19,8 +19,7 @@ from typing import Any
 from attrs import evolve
 
 from socketd.settings.diagnostics import nearest
-from socketd.settings.listeners import INHERITED, KINDS, Listener
-from socketd.settings.spelling import EVERY, respelled
+from socketd.settings.listeners import EVERY, INHERITED, KINDS, Listener
 
 #: Placeholder in a UNIX path for the daemon's runtime directory.
 RUNTIME = "{runtime}"
@@ -68,6 +67,9 @@ def parse_listener(text: str, runtime: str) -> Listener:
 
 def meant(text: str, runtime: str) -> str:
     """Suggest a valid spelling for an invalid listener; an empty string if none is likely."""
+    # Lazy: most files are right.
+    from socketd.settings.spelling import respelled
+
     front = PROXIED if text.startswith(PROXIED) else ""
     for guess in respelled(text.removeprefix(front)):
         if all(_is_good(front + one, runtime) for one in guess):

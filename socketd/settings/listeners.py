@@ -21,8 +21,11 @@ DEFAULT_MODE = 0o660
 #: The kind of sockets passed by systemd, which come with their family and type.
 INHERITED = "systemd"
 
+#: Names of the wildcard address in other programs.
+EVERY = ("*", "any", "all")
+
 #: The wildcard address of each family.
-_EVERY = ("0.0.0.0", "::")
+_WILDCARDS = ("0.0.0.0", "::")
 
 #: The address family and the type of the socket of each kind.
 KINDS = {
@@ -159,7 +162,7 @@ def canonical_host(host: str, family: socket.AddressFamily) -> str:
     except (OSError, UnicodeError):
         return host.lower()
     address, _, *scope = found[0][4]
-    if address in _EVERY:
+    if address in _WILDCARDS:
         return ""
     return f"{address}%{scope[1]}" if scope and scope[1] else str(address)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 
 from socketd.settings.diagnostics import likeliest
+from socketd.settings.listeners import EVERY
+from socketd.settings.value_types import unquoted
 
 #: Names that other programs have for the listener kinds.
 _SYNONYMS = {
@@ -51,16 +53,8 @@ _PATH = re.compile(
     rf"(?:(?P<kind>{_KIND}):)?(?://)?(?P<path>/[^:]+)(?::(?P<mode>0?[0-7]{{3}}))?", _FLAGS
 )
 
-#: Names of the wildcard address in other programs.
-EVERY = ("*", "any", "all")
-
 #: The longest text that is corrected (characters); a longer one is not a typing error.
 MAX_GUESSED = 200
-
-
-def unquoted(text: str) -> str:
-    """Remove enclosing quotes, which the INI dialect does not have."""
-    return text[1:-1].strip() if re.fullmatch(r"'.*'|\".*\"", text) else text
 
 
 def respelled(text: str) -> Iterator[tuple[str, ...]]:

@@ -14,7 +14,6 @@ from typing import Any
 from attrs import frozen
 
 from socketd.settings.ini import IniValue
-from socketd.settings.spelling import unquoted
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -51,6 +50,11 @@ class ValueType:
     def text_of(self, entry: IniValue) -> str:
         """Return the text that it parses."""
         return entry.raw if self.verbatim else entry.value
+
+
+def unquoted(text: str) -> str:
+    """Remove enclosing quotes, which the INI dialect does not have."""
+    return text[1:-1].strip() if re.fullmatch(r"'.*'|\".*\"", text) else text
 
 
 def parse_yes_no(text: str) -> bool:

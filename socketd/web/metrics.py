@@ -40,10 +40,11 @@ from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
 from socketd.net.faults.datagrams import FAULT_QUEUE
-from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
+from socketd.net.proxy.layer import PROXY_HEADER
 from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
+from socketd.net.stream.port import PROXY_SOURCE
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 
 #: Known reasons are exported as 0 from the start, so that C{rate()} sees the first one.

@@ -13,10 +13,10 @@ from socketd.common.events import STEERING_FAILED
 from socketd.configuration import Configuration
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.faults import switches
-from socketd.daemon.reload import Reload, Reloaded
+from socketd.daemon.reload import Reload
 from socketd.daemon.service import SocketService
 from socketd.daemon.snapshot import Snapshot, WorkerSnapshot
-from socketd.daemon.state import CannotStart, State
+from socketd.daemon.state import CannotStart, Reloaded, State
 from socketd.daemon.wiring import make_daemon
 from socketd.net.sockets.group import Sharing
 from socketd.settings.model import Settings

@@ -13,7 +13,7 @@ from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
 from socketd.control.commands import FUNCTIONS, answer, execute
 from socketd.control.results import JSON, MAX_ROWS, CommandResult
-from socketd.daemon.reload import Reloaded
+from socketd.daemon.state import Reloaded
 from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks
 from tests.control.fakes import FakeContext, FakeOperatorSession, connect, make_daemon, watch

@@ -18,7 +18,7 @@ from socketd.common.operator_queue import TOLD_WAITING
 from socketd.control.requests import IOperatorSession
 from socketd.control.server import MAX_SESSIONS, SessionFactory
 from socketd.control.session import IDLE, MAX_LINE, Refusal, Session
-from socketd.daemon.reload import Reloaded
+from socketd.daemon.state import Reloaded
 from tests.control.fakes import connect, make_daemon, watch
 
 STATUS = "up 0 s, 2 services, 0 connections, 0 waiting\n\n"

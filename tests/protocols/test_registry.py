@@ -10,14 +10,14 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.registry import GROUP, Registry, installed
+from socketd.protocols.registry import GROUP, OURS, Registry, installed
 from socketd.protocols.spec import NoOptions, ProtocolSpec
 from socketd.settings.model import AccessOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, declared
 from tests.protocols.fakes import context
 
-#: What socketd brings along: name, stream form, datagram form.
-OURS = {
+#: The forms of some of ours: name, stream form, datagram form.
+FORMS = {
     "ack": (True, False),
     "chargen": (True, True),
     "daytime": (True, True),
@@ -35,7 +35,9 @@ OURS = {
 
 def registry(**values: str) -> Registry:
     """Make a registry of entry points, by name and value."""
-    return Registry({name: EntryPoint(name, value, GROUP) for name, value in values.items()})
+    return Registry(
+        lambda: {name: EntryPoint(name, value, GROUP) for name, value in values.items()}
+    )
 
 
 class RegistryTests(SynchronousTestCase):
@@ -44,15 +46,31 @@ class RegistryTests(SynchronousTestCase):
     def test_lookup(self) -> None:
         """A protocol is imported when it is looked up, and not before."""
         echo = "socketd.protocols.measure.echo:declaration"
-        found = registry(ours=echo, other="no.such.module:x")
-        self.assertIsInstance(found["ours"], ProtocolSpec)
-        self.assertEqual((sorted(found), len(found)), (["other", "ours"], 2))
+        found = registry(theirs=echo, other="no.such.module:x")
+        self.assertIsInstance(found["theirs"], ProtocolSpec)
+        self.assertEqual(sorted(found), sorted([*OURS, "other", "theirs"]))
+        self.assertEqual(len(found), len(OURS) + 2)
         self.assertTrue("other" in found)
         self.assertFalse("third" in found)
 
+    def test_only_ours(self) -> None:
+        """Other packages are asked only for a name that is not ours; one of ours stays ours."""
+        asked: list[str] = []
+
+        def find() -> dict[str, EntryPoint]:
+            asked.append("asked")
+            return {}
+
+        found = Registry(find)
+        self.assertTrue("echo" in found)
+        self.assertIsInstance(found["echo"], ProtocolSpec)
+        self.assertEqual(asked, [])
+        self.assertFalse("mine" in found)
+        self.assertEqual(asked, ["asked"])
+
     def test_unknown(self) -> None:
         """What is not installed is not found."""
-        self.assertRaises(KeyError, registry().__getitem__, "echo")
+        self.assertRaises(KeyError, registry().__getitem__, "nothing")
 
     def test_no_module(self) -> None:
         """A protocol whose module is not there cannot be imported."""
@@ -78,16 +96,16 @@ class InstalledTests(SynchronousTestCase):
         self.installed = installed()
 
     def test_ours(self) -> None:
-        """Our own protocols are found like those of other packages, with their transports."""
-        found = {name: self.installed[name] for name in OURS}
+        """Our own protocols are found, with their transports."""
+        found = {name: self.installed[name] for name in FORMS}
         forms = {
             name: (one.stream is not None, one.datagram is not None) for name, one in found.items()
         }
-        self.assertEqual(forms, OURS)
+        self.assertEqual(forms, FORMS)
 
     def test_made(self) -> None:
         """Each form makes a protocol of Twisted's from its options."""
-        for name in OURS:
+        for name in FORMS:
             declaration = self.installed[name]
             given: Any = {"reply": {"reply": b"x"}, "qotd": {"texts": (b"x\r\n",)}}.get(name, {})
             options, around = declaration.options(**given), context()

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import Configuration, configure
 from socketd.daemon.daemon import Daemon
-from socketd.daemon.reload import Reloaded
+from socketd.daemon.state import Reloaded
 from socketd.daemon.service import SocketService
 from socketd.daemon.wiring import make_daemon
 from tests.control.fakes import watch

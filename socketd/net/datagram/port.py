@@ -6,7 +6,7 @@ import math
 import socket
 from collections.abc import Iterable, Sequence
 from errno import ECONNREFUSED
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 from twisted.internet.interfaces import ISystemHandle, IUDPTransport
@@ -18,9 +18,11 @@ from socketd.access.datagram_guard import REPLY_SIZE, Guard
 from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
 from socketd.net.datagram.cmsg import IpHeader
 from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
-from socketd.net.faults.datagrams import FaultyDatagrams
 from socketd.net.port import EXHAUSTED, Port
 from socketd.net.service_state import ServiceState
+
+if TYPE_CHECKING:
+    from socketd.net.faults.datagrams import FaultyDatagrams
 
 Ancillary = Sequence[tuple[int, int, bytes]]
 
@@ -169,6 +171,9 @@ class DatagramPort(Port):
         elif self._faulty is not None:
             self._faulty.faults = faults
         else:
+            # Lazy, for most daemons have no fault profile.
+            from socketd.net.faults.datagrams import FaultyDatagrams
+
             protocol = self._protocol
             faulty = FaultyDatagrams(self, protocol, self._reactor, self._service_state, faults)
             self._faulty = self._protocol = protocol.transport = faulty

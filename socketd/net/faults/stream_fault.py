@@ -10,11 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.faults.held_output import HeldOutput
-from socketd.settings.faults.profile import ENDS, RESET, SENDING
+from socketd.settings.faults.profile import ENDS, RESETS, SENDING
 from socketd.settings.faults.values import NEVER_READ, REFUSE, SILENT, SLOW
-
-#: The ends that reset.
-RESETS = (RESET, REFUSE)
 
 #: Before a reset, seconds between two looks whether the peer has acknowledged all: at first,
 #: enough for one on this machine, and at most; each is twice as long as the last.

@@ -14,9 +14,6 @@ from socketd.net.proxy.header import Header, HeaderError, HeaderParser
 #: Reason for a reset: the first bytes are not a valid PROXY header.
 PROXY_HEADER = "proxy_header"
 
-#: Reason for a reset: the peer is not a trusted proxy.
-PROXY_SOURCE = "proxy_source"
-
 _FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
 from twisted.internet.interfaces import (
@@ -30,10 +30,8 @@ from zope.interface import implementer
 
 from socketd.access.policy import Slot
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE
-from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.addresses import to_address
 from socketd.net.base_layer import Client
-from socketd.net.faults.stream_fault import StreamFault
 from socketd.net.service_state import ServiceState
 from socketd.net.stream.faulty import Faulty
 from socketd.net.stream.read_side import CLOSED_CLEANLY, ReadSide
@@ -53,6 +51,10 @@ from socketd.net.stream.states import (
 from socketd.net.timer_wheel import NOWHERE
 from socketd.protocols.spec import IDrainable, IFarewell
 from socketd.settings.faults.profile import PROTOCOL
+
+if TYPE_CHECKING:
+    from socketd.faults.connection_draw import ConnectionDraw
+    from socketd.net.faults.stream_fault import StreamFault
 
 _ENDS: dict[type[BaseException] | None, str] = {
     error.ConnectionDone: "closed",
@@ -236,6 +238,9 @@ class StreamConnection(ReadSide):
             self._switch_to(_PLAIN.get(type(self), type(self)))
             self._fault = None
         if draw is not None:
+            # Lazy, for most daemons have no fault profile.
+            from socketd.net.faults.stream_fault import StreamFault
+
             self._fault = StreamFault(draw, self.service_state.counters.faults)
             if not (self.handshaking and draw.options.at == PROTOCOL):
                 self.start_fault()

@@ -8,13 +8,12 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from socketd.net.faults.stream_fault import RESETS
 from socketd.net.stream.deadlines import CLOSE_GRACE, HANDSHAKE, LIFETIME
 from socketd.net.stream.read_side import ReadSide
 from socketd.net.stream.starttls import StartedTls
 from socketd.net.stream.states import LINGERING
 from socketd.net.stream.write_buffer import HIGH_WATER, NOT_BYTES, count_unacknowledged
-from socketd.settings.faults.profile import CLOSE, HALF_CLOSE, PROTOCOL
+from socketd.settings.faults.profile import CLOSE, HALF_CLOSE, PROTOCOL, RESETS
 
 #: Between two looks at a connection that the profile keeps waiting (seconds).  No deadline ends
 #: it, and one that is not read has no event when its peer has gone.

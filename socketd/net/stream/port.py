@@ -22,7 +22,6 @@ from socketd.access.networks import Networks
 from socketd.access.policy import Slot
 from socketd.common.events import ACCEPT_FAILED
 from socketd.net.port import Port
-from socketd.net.proxy.layer import PROXY_SOURCE
 from socketd.net.service_state import ServiceState
 from socketd.net.stream.connection import RESET, StreamConnection
 from socketd.net.stream.refusal import are_all_refused, listen_again, stop_listening
@@ -30,6 +29,9 @@ from socketd.settings.faults.values import REFUSE
 
 #: Connections accepted per wake-up, so that other descriptors are served in turn.
 MAX_ACCEPTS = 64
+
+#: Reason for a reset: the peer is not a trusted proxy.
+PROXY_SOURCE = "proxy_source"
 
 #: Seconds without accepting after the system ran out of descriptors or memory.
 ACCEPT_PAUSE = 1.0

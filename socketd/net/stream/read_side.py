@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from os import read
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
 from twisted.internet.interfaces import (
@@ -18,11 +18,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.common.events import PROTOCOL_FAILED
-from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.addresses import describe, host_of
 from socketd.net.stream.deadlines import DeadlineChecks
 from socketd.net.stream.states import END_HANDLED, END_OF_INPUT, LINGERING, OPEN, READ_OPEN
 from socketd.net.stream.write_buffer import HIGH_WATER, LOST_FAILURE
+
+if TYPE_CHECKING:
+    from socketd.faults.connection_draw import ConnectionDraw
 
 #: The most that one receive takes (bytes), so that connections are served in turn.  Just
 #: below 128 KiB, from which on malloc(3) calls mmap(2) for each allocation.

@@ -151,6 +151,9 @@ _KNOWN = declared(FaultOptions)
 #: The ends of a stream.
 RESET, CLOSE, HALF_CLOSE = ENDS = ("reset", "close", "half-close")
 
+#: The ends that reset.
+RESETS = (RESET, REFUSE)
+
 #: The faults that act on streams, on the start and the end of one, and on datagrams.
 SENDING = ("latency", "bandwidth", "slice")
 STREAM_FAULTS = (*SENDING, "accept", *ENDS)
