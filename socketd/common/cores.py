@@ -1,4 +1,4 @@
-"""How many cores the process may use."""
+"""How many cores the process may use, and how long a process has waited for one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
     """
     quotas = (math.ceil(quota) for quota in _quotas(root, own))
     return max(1, min([len(os.sched_getaffinity(0)), *quotas]))
+
+
+def waited(pid: int) -> float:
+    """
+    Return how long a process was ready to run and had no core, in all (seconds).
+
+    Where the kernel does not count that (C{/proc/PID/schedstat}), it is 0.
+    """
+    match _text(Path(f"/proc/{pid}/schedstat")).split():
+        case [_, nanoseconds, _]:
+            return int(nanoseconds) / 1e9
+    return 0.0
 
 
 def _quotas(root: Path, own: Path) -> Iterator[float]:

@@ -23,6 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from socketd.common.cores import waited
 from socketd.common.events import WORKER_DIED, WORKER_HUNG, WORKER_SERVES, EventBus
 from socketd.common.text import printable
 from socketd.workers import checks
@@ -32,6 +33,10 @@ from socketd.workers.relay import Told
 #: Interval of pings (seconds), and how many of them may pass without an answer: counted, since a
 #: machine that was asleep or a master that was late says nothing of a worker.
 PING_INTERVAL, MISSED = 1.0, 5
+
+#: What one counts that passed while the worker had no core for most of the time, as its successor
+#: would have none: it has 20 seconds, less than the watchdog of the unit.
+STARVED = MISSED / 20
 
 #: How many may pass from the start of a worker until it serves.
 MISSED_AT_START = 60
@@ -84,7 +89,7 @@ class Worker(ProcessProtocol):
         self.pid = 0
         self._why = ""
         self._asked: float | None = None
-        self._missed = 0
+        self._missed = self._waited = 0.0
         self._began = self._pause = 0.0
         self._restart: Any = None
         self._ended: Deferred[None] | None = None
@@ -149,13 +154,16 @@ class Worker(ProcessProtocol):
         """Ping it, or kill it if it has not answered in time."""
         if self.link is None:
             return
+        before, self._waited = self._waited, waited(self.pid)
         if self._asked is None:
             self._asked = now
             self.link.ask("ping").addCallback(self._answered).addErrback(self._failed)
             return
-        self._missed += 1
+        was_starved = self._waited - before > PING_INTERVAL / 2
+        missed = self._missed
+        self._missed += STARVED if was_starved else 1
         # Once: what does not end then hangs in the kernel.
-        if self._missed == (MISSED if self.is_serving else MISSED_AT_START):
+        if missed < (MISSED if self.is_serving else MISSED_AT_START) <= self._missed:
             facts: dict[str, Any] = {"worker": self.index, "pid": self.pid}
             self._crew.event_bus.emit(WORKER_HUNG, seconds=round(now - self._asked, 1), **facts)
             self.kill()

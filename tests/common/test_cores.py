@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.common.cores import usable_cores
+from socketd.common.cores import usable_cores, waited
 
 
 class UsableCoresTests(SynchronousTestCase):
@@ -47,3 +47,16 @@ class UsableCoresTests(SynchronousTestCase):
         for quota, expected in (("-1", 8), ("250000", 3)):
             files = {"cpu/a/cpu.cfs_quota_us": quota, "cpu/a/cpu.cfs_period_us": "100000\n"}
             self.assertEqual(self.cores(own, files), expected)
+
+
+class WaitedTests(SynchronousTestCase):
+    """Tests for L{waited}."""
+
+    def test_own(self) -> None:
+        """It grows, or is not counted."""
+        before = waited(os.getpid())
+        self.assertTrue(0 <= before <= waited(os.getpid()))
+
+    def test_unknown(self) -> None:
+        """A process that there is not has not waited."""
+        self.assertEqual(waited(2**31 - 1), 0.0)

@@ -28,6 +28,7 @@ from tests.soak.connections import PATIENCE, Mismatch
 from tests.support import polling
 from tests.support.certificates import issued
 from tests.support.processes import HIDDEN
+from tests.support.workers import START
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +79,7 @@ class Server:
                 cwd="/",
                 start_new_session=True,
             )
-        wait_until(self._is_up, "the start")
+        wait_until(self._is_up, "the start", timeout=START)
         self.find_addresses()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.events import PROTOCOL_FAILED, Event, EventBus
+from socketd.workers import crew
 from socketd.workers.crew import (
     FIRST_PAUSE,
     GOOD_LIFE,
@@ -21,6 +23,7 @@ from socketd.workers.crew import (
     MISSED,
     MISSED_AT_START,
     PING_INTERVAL,
+    STARVED,
     Crew,
 )
 from socketd.workers.link import LinkFailed
@@ -152,6 +155,18 @@ class CrewTests(SynchronousTestCase):
         self.assertTrue(all(process.killed for process in self.reactor.processes))
         self.reactor.pump([PING_INTERVAL] * MISSED)
         self.assertEqual(self.names(), ["worker_hung"] * 2)
+
+    def test_starved(self) -> None:
+        """One that has no core to answer on has more time, and an end, too."""
+        self.start()
+        self.answers["ping"] = Deferred()
+        starved, other = self.reactor.processes
+        waits = count(0.0, 0.9)
+        self.patch(crew, "waited", lambda pid: next(waits) if pid == starved.pid else 0.0)
+        self.reactor.pump([PING_INTERVAL] * round(MISSED / STARVED))
+        self.assertEqual((starved.killed, other.killed), (False, True))
+        self.reactor.advance(PING_INTERVAL)
+        self.assertTrue(starved.killed)
 
     def test_late(self) -> None:
         """A master that was asleep kills no worker that answers then."""
