@@ -68,11 +68,20 @@ Sample = tuple[tuple[str, ...], float]
 
 @frozen
 class MetricSpec:
-    """The name, help and labels of one metric; the name of a counter ends in C{_total}."""
+    """
+    A metric; the name of a counter ends in C{_total}.
+
+    @ivar known: values of the last label that are always exported, or the place of their names in
+        a protocol's module, which is not imported for metrics alone.
+    @ivar protocols: where they are: services of these protocols, and those that have counted any;
+        C{None}: all services.
+    """
 
     name: str
     help: str
     labels: tuple[str, ...] = ("service",)
+    known: tuple[str, ...] | str = ()
+    protocols: tuple[str, ...] | None = None
 
     def family(self, samples: Iterable[Sample]) -> Metric:
         """Make the metric family with its samples."""
@@ -82,9 +91,24 @@ class MetricSpec:
             found.add_metric(labels, value)
         return found  # type: ignore[no-any-return]
 
+    def of_services(self, attribute: str, services: Iterable[ServiceSnapshot]) -> Metric:
+        """Make the metric family of a counter by the last label."""
+        shown = [
+            one
+            for one in services
+            if self.protocols is None
+            or one.protocol in self.protocols
+            or getattr(one.counters, attribute)
+        ]
+        known = self.known if shown else ()
+        names: tuple[str, ...] = resolve_name(known) if isinstance(known, str) else known
+        return self.family(_by_reason(attribute, names, shown))
+
 
 _BY_REASON = ("service", "reason")
 _BY_RESULT = ("service", "result")
+#: The protocols that speak HTTP.
+_HTTP = ("http", "websocket")
 
 OPEN = MetricSpec("socketd_connections_open", "Connections that are open.")
 KERNEL = MetricSpec(
@@ -120,99 +144,73 @@ COUNTS = {
         "socketd_datagrams_unsent_total", "Answers that the kernel refused to send."
     ),
 }
-#: The same by reason, with the reasons that are always exported.
+#: The same by reason, class or result, which is their last label.
 COUNTS_BY_REASON = {
-    "refused": (
-        MetricSpec(
-            "socketd_connections_refused_total",
-            "Connections that were refused, by reason.",
-            _BY_REASON,
-        ),
+    "refused": MetricSpec(
+        "socketd_connections_refused_total",
+        "Connections that were refused, by reason.",
+        _BY_REASON,
         REFUSALS,
     ),
-    "timed_out": (
-        MetricSpec(
-            "socketd_connections_overdue_total",
-            "Connections that a deadline ended, by its option.",
-            _BY_REASON,
-        ),
+    "timed_out": MetricSpec(
+        "socketd_connections_overdue_total",
+        "Connections that a deadline ended, by its option.",
+        _BY_REASON,
         DEADLINES,
     ),
-    "datagrams_dropped": (
-        MetricSpec(
-            "socketd_datagrams_dropped_total",
-            "Datagrams that were dropped unanswered, by reason.",
-            _BY_REASON,
-        ),
+    "datagrams_dropped": MetricSpec(
+        "socketd_datagrams_dropped_total",
+        "Datagrams that were dropped unanswered, by reason.",
+        _BY_REASON,
         DROPS,
     ),
-}
-#: The protocols that speak HTTP.
-HTTP = ("http", "websocket")
-#: The same for the services of some protocols, and for others that have counted any. A reason may
-#: be the place of the names in a protocol's module, which is not imported for metrics alone.
-PROTOCOL_COUNTS: dict[str, tuple[MetricSpec, tuple[str, ...] | str, tuple[str, ...]]] = {
-    "responses": (
-        MetricSpec(
-            "socketd_http_responses_total",
-            "HTTP responses, by the class of their status.",
-            ("service", "class"),
-        ),
+    "responses": MetricSpec(
+        "socketd_http_responses_total",
+        "HTTP responses, by the class of their status.",
+        ("service", "class"),
         ("1xx", "2xx", "3xx", "4xx", "5xx"),
-        HTTP,
+        _HTTP,
     ),
-    "bad_requests": (
-        MetricSpec(
-            "socketd_http_bad_requests_total",
-            "HTTP requests that were not answered as asked, by reason.",
-            _BY_REASON,
-        ),
+    "bad_requests": MetricSpec(
+        "socketd_http_bad_requests_total",
+        "HTTP requests that were not answered as asked, by reason.",
+        _BY_REASON,
         "socketd.protocols.web.answers:REASONS",
-        HTTP,
+        _HTTP,
     ),
-    "numbered": (
-        MetricSpec(
-            "socketd_numbered_datagrams_total",
-            "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and"
-            " filled.",
-            _BY_RESULT,
-        ),
+    "numbered": MetricSpec(
+        "socketd_numbered_datagrams_total",
+        "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and"
+        " filled.",
+        _BY_RESULT,
         "socketd.protocols.measure.numbered:COUNTED",
         (),
     ),
-    "ipsla": (
-        MetricSpec(
-            "socketd_ipsla_total",
-            "Control messages and probes of IP SLA, and ports opened, by what became of them.",
-            _BY_RESULT,
-        ),
+    "ipsla": MetricSpec(
+        "socketd_ipsla_total",
+        "Control messages and probes of IP SLA, and ports opened, by what became of them.",
+        _BY_RESULT,
         "socketd.protocols.measure.ipsla:COUNTED",
         ("ipsla",),
     ),
-    "nts_sessions": (
-        MetricSpec(
-            "socketd_nts_sessions_total",
-            "Connections that asked for keys of NTS, by result.",
-            _BY_RESULT,
-        ),
+    "nts_sessions": MetricSpec(
+        "socketd_nts_sessions_total",
+        "Connections that asked for keys of NTS, by result.",
+        _BY_RESULT,
         "socketd.protocols.clock.nts_records:RESULTS",
         ("nts-ke",),
     ),
-    "nts_requests": (
-        MetricSpec(
-            "socketd_nts_requests_total",
-            "NTP requests with fields of NTS, by result.",
-            _BY_RESULT,
-        ),
+    "nts_requests": MetricSpec(
+        "socketd_nts_requests_total",
+        "NTP requests with fields of NTS, by result.",
+        _BY_RESULT,
         "socketd.protocols.clock.nts_answers:RESULTS",
         (),
     ),
-    "nts_keys": (
-        MetricSpec(
-            "socketd_nts_keys_total",
-            "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
-            _BY_RESULT,
-        ),
+    "nts_keys": MetricSpec(
+        "socketd_nts_keys_total",
+        "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
+        _BY_RESULT,
         "socketd.protocols.clock.nts_key_file:KEY_RESULTS",
         (),
     ),
@@ -277,16 +275,8 @@ class DaemonCollector(Collector):
             yield metric.family(
                 ((one.name,), getattr(one.counters, attribute)) for one in services
             )
-        for attribute, (metric, known) in COUNTS_BY_REASON.items():
-            yield metric.family(_by_reason(attribute, known, services))
-        for attribute, (metric, place, protocols) in PROTOCOL_COUNTS.items():
-            speakers = [
-                one
-                for one in services
-                if one.protocol in protocols or getattr(one.counters, attribute)
-            ]
-            names = _loaded(place) if speakers else ()
-            yield metric.family(_by_reason(attribute, names, speakers))
+        for attribute, metric in COUNTS_BY_REASON.items():
+            yield metric.of_services(attribute, services)
         yield PROBES.family(sample for one in services for sample in _probes(one))
         yield FAULTS.family(
             sample
@@ -321,11 +311,6 @@ def _lags(own: Lag, snapshot: Snapshot) -> Metric:
     for label, lag in labels.items():
         found.add_metric(label, list(zip(names, accumulate(lag.counts))), lag.total)
     return found  # type: ignore[no-any-return]
-
-
-def _loaded(place: tuple[str, ...] | str) -> tuple[str, ...]:
-    found: tuple[str, ...] = resolve_name(place) if isinstance(place, str) else place
-    return found
 
 
 def _probes(service: ServiceSnapshot) -> Iterator[Sample]:
