@@ -15,12 +15,7 @@ from socketd.settings.value_types import parse_duration
 
 
 def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str) -> CommandResult:
-    """
-    Ban a network, and reset its live connections.
-
-    @param duration: empty: no expiry.
-    @raise CommandError: if the source is not a network, or cannot be banned.
-    """
+    """Ban a network, and reset its live connections; without a duration until it is lifted."""
     network, seconds = _parse_source(source), _parse_duration(duration)
     try:
         daemon.bans.add(network, seconds)

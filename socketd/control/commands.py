@@ -59,11 +59,8 @@ async def _respond(daemon: Daemon, line: str, session: IOperatorSession) -> Answ
 
 async def execute(daemon: Daemon, line: str, session: IOperatorSession) -> CommandResult:
     """
-    Execute a request.
-
-    @param line: text; bytes that are not UTF-8 are surrogate escapes.
-    @raise CommandError: if the line is not a command, has the wrong arguments, or its
-        command fails.
+    Execute a request, whose bytes that are not UTF-8 are surrogate escapes; L{CommandError} if it
+    is no command, has the wrong arguments, or fails.
     """
     request = parse_request(line.lstrip().rstrip("\r\n"))
     run = FUNCTIONS[request.command.name]

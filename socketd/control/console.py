@@ -33,11 +33,8 @@ from socketd.terminal.view import PlainView, PromptLine, View
 @implementer(IConsole, IOperatorSession, IPushProducer, IHalfCloseableProtocol)
 class Console(Protocol):
     """
-    One operator, at a terminal in cbreak mode (keys) or a pipe (lines).
-
-    @ivar who: how the log names the operator.
-    @ivar daemon: the daemon under control.
-    @ivar ended: fires when the terminal is closed.
+    One operator, at a terminal in cbreak mode (keys) or a pipe (lines); C{ended} fires when it is
+    closed.
     """
 
     who = "operator"
@@ -120,9 +117,7 @@ class Console(Protocol):
 
     def show(self, text: str) -> None:
         """
-        Write lines, and the prompt again after them.
-
-        Backpressure: lines are dropped and counted, not buffered.
+        Write lines, and the prompt again; dropped and counted while the terminal does not drain.
         """
         if self._view.is_held:
             self._left_out += 1

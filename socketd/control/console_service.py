@@ -24,11 +24,7 @@ FLUSH_TIMEOUT = 1.0
 
 
 class ConsoleService(Service):
-    """
-    The terminal of C{twistd -n socketd --console}.
-
-    @ivar console: the console, while the terminal is open.
-    """
+    """The terminal of C{twistd -n socketd --console}."""
 
     def __init__(
         self, reactor: Any, daemon: Daemon, terminal: TextIO, keys: CbreakMode | None = None
@@ -57,11 +53,7 @@ class ConsoleService(Service):
         stdio.StandardIO(self.console, reactor=self._reactor)
 
     def stopService(self) -> Deferred[None]:
-        """
-        Restore the terminal.
-
-        @return: fires when the output is flushed, or L{FLUSH_TIMEOUT} has expired.
-        """
+        """Restore the terminal, when the output is flushed or L{FLUSH_TIMEOUT} has expired."""
         super().stopService()
         if self.console.connected:
             self.console.transport.loseConnection()  # type: ignore[union-attr]

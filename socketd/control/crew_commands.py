@@ -35,11 +35,10 @@ _ANSWER, _ROWS = "answer", "rows"
 
 async def run_all(daemon: Daemon, request: Request, who: str, own: Own) -> CommandResult:
     """
-    Execute a request in the processes that it concerns.
+    Execute a request in the processes that it concerns; L{CommandError}, too, if the worker of a
+    connection does not answer.
 
     @param own: executes it in this process.
-    @raise CommandError: as L{socketd.control.commands.execute} does, and if the worker of a
-        connection does not answer.
     """
     name = request.command.name
     if name in _OF_ONE:
@@ -74,11 +73,7 @@ async def _ask_owner(daemon: Daemon, request: Request, who: str, own: Own) -> Co
 
 
 def _read(answer: Mapping[str, Any]) -> CommandResult:
-    """
-    Read an answer, as the result that it was.
-
-    @raise CommandError: if it is an error.
-    """
+    """Read an answer as the result that it was; raise its error."""
     found = dict(answer)
     if not found.pop("ok"):
         details = [one_line(str(one)) for one in found.get("details", ())]

@@ -19,9 +19,8 @@ _COLUMNS = ("profile", "service", "seed", "connections", "acted", "faults")
 
 def faults(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     """
-    List the profiles, each with the services at which it is on.
-
-    C{connections} have come since it is on; C{acted} counts since the start of the daemon.
+    List the profiles, each with the services at which it is on, the connections since then, and
+    how often it has C{acted} since the start of the daemon.
     """
     on = [(one, one.fault) for one in daemon.snapshot().services if one.fault is not None]
     rows: list[Sequence[Value]] = []
@@ -42,12 +41,7 @@ def fault(
     daemon: Daemon, session: IOperatorSession, service: str, profile: str, now: str
 ) -> CommandResult:
     """
-    Switch the profile of a service for what comes from now on.
-
-    @param profile: its name, or C{off}.
-    @param now: C{now}: also for the open connections.
-    @raise CommandError: if there is no such service or profile, or the profile does not suit
-        the service.
+    Switch the profile of a service, or C{off}, for what comes, and with C{now} for what is open.
     """
     if now not in ("", "now"):
         raise COMMANDS["fault"].misused()

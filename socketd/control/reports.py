@@ -37,11 +37,8 @@ _SERVICE_UNITS = {"listens": LIST, "in": "bytes", "out": "bytes"}
 
 def sources(daemon: Daemon, session: IOperatorSession, service: str) -> CommandResult:
     """
-    List the sources whose datagrams are counted by number, the latest of a service first.
-
-    C{lost} is without what came late; C{silent} is the time since the last datagram.
-
-    @raise CommandError: if there is no such service.
+    List the sources whose datagrams are counted by number, the latest of a service first. C{lost}
+    is without what came late; C{silent} is the time since the last datagram.
     """
     children = [find_service(daemon, service)] if service else daemon.services
     rows = (row for child in children for row in _rows(child, daemon.reactor.seconds()))

@@ -36,11 +36,7 @@ class IOperatorSession(Interface):
 
 @frozen
 class Request:
-    """
-    A command and its arguments.
-
-    @ivar arguments: the values by key; bytes that are not UTF-8 are surrogate escapes.
-    """
+    """A command and its arguments by key; bytes that are not UTF-8 are surrogate escapes."""
 
     command: Command
     arguments: Mapping[str, str]
@@ -70,12 +66,9 @@ class Request:
 
 def parse_request(line: str) -> Request:
     """
-    Parse a command line, or a JSON object: C{{"command": "reply", "id": 1, "text": "hello"}}.
-
-    In an object, C{data} is the argument TEXT in Base64: any bytes.
-
-    @param line: text; bytes that are not UTF-8 are surrogate escapes.
-    @raise CommandError: if it is not a command, or its arguments are not those of the command.
+    Parse a command line, or a JSON object: C{{"command": "reply", "id": 1, "text": "hello"}},
+    where C{data} is the argument TEXT in Base64: any bytes. Bytes that are not UTF-8 are surrogate
+    escapes.
     """
     if line.startswith("{"):
         return _parse_object(line)

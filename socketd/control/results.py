@@ -81,10 +81,7 @@ def _joined(text: str) -> str:
 @frozen
 class Format:
     """
-    The output format of a session.
-
-    @ivar write: formats an answer or an event.
-    @ivar end: the terminator of an answer.
+    The output format of a session: how answers and events are written, and what ends an answer.
     """
 
     write: Callable[[Answer], str]

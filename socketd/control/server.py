@@ -57,10 +57,8 @@ def describe_peer(transport: Any) -> str:
 
 def make_directory(path: str) -> None:
     """
-    Create the control socket's directory, or check that it is not world-writable: any
-    user who can write there could replace the socket.
-
-    @raise OSError: if it cannot be created, or belongs to another user.
+    Create the control socket's directory; C{OSError} if it belongs to another user or is
+    world-writable: any user who can write there could replace the socket.
     """
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):

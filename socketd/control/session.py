@@ -64,10 +64,8 @@ class Session(Protocol):
     """
     One operator session.
 
-    Backpressure: while the client does not read, no command runs and events are only
-    counted; the transport's stall deadline closes it.
-
-    @ivar who: how the log names the operator.
+    Backpressure: while the client does not read, no command runs and events are only counted; the
+    transport's stall deadline closes it.
     """
 
     transport: Any

@@ -44,8 +44,7 @@ def is_terminal() -> bool:
 class CbreakMode:
     """
     Puts a terminal into cbreak mode: keys arrive at once, without echo; Ctrl-C still signals.
-
-    @ivar continued: called when the process resumes after Ctrl-Z.
+    C{continued} is called when the process resumes after Ctrl-Z.
     """
 
     def __init__(self, descriptor: int = 0) -> None:

@@ -31,11 +31,7 @@ def fitting(text: str, width: int) -> str:
 
 class Editor:
     """
-    The line, with a cursor, a history and completion.
-
-    @ivar text: the line so far.
-    @ivar cursor: index of the character under the cursor.
-    @ivar has_ended: whether Ctrl-D was typed on an empty line.
+    The line, with a cursor, a history and completion; it has ended with Ctrl-D on an empty line.
     """
 
     def __init__(self, complete: Complete = lambda before: ()) -> None:

@@ -36,9 +36,8 @@ sent_as_word = "sent as a word; the command is /{}".format
 
 def complete(before: str, values: Mapping[str, Iterable[str]]) -> list[str]:
     """
-    Complete the last word of a line; the first one may have a slash in front.
+    Complete the last word of a line before the cursor, whose first one may have a slash in front.
 
-    @param before: the text before the cursor.
     @param values: what there is for an argument, by its name in L{COMMANDS}.
     """
     *words, word = before.removeprefix("/").split(" ")
@@ -99,9 +98,8 @@ class OperatorPrompt(Generic[Waiting]):
 
     def update(self, waiting: Sequence[Waiting], is_fixed: bool = False) -> None:
         """
-        Update the list of waiting connections, and tell of changes while a line is begun.
+        Take the waiting connections, oldest first, and tell of changes while a line is begun.
 
-        @param waiting: the waiting connections, oldest first.
         @param is_fixed: whether the addressee stays, even if no line is begun.
         """
         is_begun = self._console.is_begun
@@ -120,9 +118,7 @@ class OperatorPrompt(Generic[Waiting]):
 
     def text(self, is_only: bool = False) -> str:
         """
-        Return the prompt; empty if the next line is a command.
-
-        @param is_only: whether the name of the connection would be redundant.
+        Return the prompt, empty if the next line is a command; the only connection needs no name.
         """
         if self._addressee is None or (self._is_gone and not self._console.is_begun):
             return ""

@@ -31,11 +31,8 @@ _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:]*))(?::[0-9]{1,
 @frozen
 class PageGuard:
     """
-    The rules of one status page.
-
-    @ivar token: what changes take.
-    @ivar names: the host names by which it is reached, besides C{localhost}; in lower case.
-    @ivar reads_freely: whether reading takes no token.
+    The rules of one status page: the token that changes take, the names in lower case by which it
+    is reached, besides C{localhost}, and whether reading takes no token.
     """
 
     token: bytes

@@ -101,11 +101,8 @@ class History:
         self, now: float, services: Iterable[ServiceSnapshot], lag: float
     ) -> dict[str, dict[str, float]]:
         """
-        Take a sample; the seconds that were missed have none.
-
-        @param now: the time on the reactor's clock (seconds).
-        @param lag: of the event loop (seconds).
-        @return: the figures that are not 0, by service.
+        Take a sample at a time of the reactor's clock; the seconds that were missed have none.
+        Return the figures that are not 0, by service.
         """
         totals: dict[str, Figures] = {one.name: figures_of(one) for one in services}
         elapsed = INTERVAL if self._sampled is None else max(now - self._sampled, INTERVAL / 2)
@@ -129,10 +126,12 @@ class History:
     def _rates(self, name: str, totals: Figures, elapsed: float) -> dict[str, float]:
         before = self._totals.get(name, totals)
         return {
-            figure: total
-            if figure in GAUGES
-            # A service that was removed and added again counts from 0.
-            else round(max(0.0, total - before.get(figure, 0.0)) / elapsed, 1)
+            figure: (
+                total
+                if figure in GAUGES
+                # A service that was removed and added again counts from 0.
+                else round(max(0.0, total - before.get(figure, 0.0)) / elapsed, 1)
+            )
             for figure, total in totals.items()
         }
 

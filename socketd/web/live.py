@@ -47,12 +47,8 @@ MEDIA_TYPE = b"text/event-stream; charset=utf-8"
 @define(eq=False)
 class Viewer:
     """
-    A browser that shows the page.
-
-    @ivar who: how the log names it, if it attends as an operator; else empty.
-    @ivar shown: the id of the connection whose messages it is told; 0 for none.
-    @ivar unobserve: called when it is told no more.
-    @ivar left_out: how many ticks and messages it has missed.
+    A browser that shows the page: an operator if C{who} is not empty; told the messages of the
+    connection C{shown}, 0 for none, until C{unobserve} is called.
     """
 
     request: PageRequest
@@ -137,10 +133,8 @@ class Live(Service):
 
     def open(self, request: PageRequest, who: str, shown: int, hello: Answer) -> None:
         """
-        Begin a stream.
-
-        @param who: the operator that attends by it; empty for a viewer only.
-        @param shown: the id of the connection whose messages are told; 0: none.
+        Begin a stream, for an operator or a viewer only, with the messages of one connection or of
+        none.
         """
         viewer = Viewer(request, who, shown, now=self._daemon.reactor.seconds)
         request.notifyFinish().addBoth(lambda _: self._close(viewer))

@@ -87,11 +87,7 @@ class PageOperator:
 
 
 class StatusPage:
-    """
-    The routes of the page.
-
-    @ivar token: what changes take.
-    """
+    """The routes of the page, and the token that changes take."""
 
     def __init__(self, daemon: Daemon, live: Live, is_local: bool) -> None:
         """@param is_local: whether only this machine reaches it, so that reading is free."""
@@ -199,12 +195,7 @@ class StatusPage:
 
 
 def _checked(line: str) -> bool:
-    """
-    Check that the page may send a command.
-
-    @return: whether it changes something.
-    @raise CommandError: if it is no command of the page.
-    """
+    """Tell whether a command changes something; L{CommandError} if the page may not send it."""
     if not line.startswith("{"):
         raise CommandError("write a JSON object")
     command = parse_request(line).command

@@ -59,9 +59,7 @@ class Page:
 @frozen
 class Route:
     """
-    What answers the requests for a path.
-
-    @ivar answer: returns the page, or a deferred one; C{None} if it has begun a stream.
+    What answers the requests for a path: with a page, a deferred one, or C{None} for a stream.
     """
 
     answer: Callable[[PageRequest], Page | Deferred[Page] | None]

@@ -33,10 +33,8 @@ class WebService(MultiService):
     """
     Serves the pages on one listener.
 
-    Its connections use the same ports as all others, but belong to no service: limits of
-    the configuration do not apply to a scraper, and no table, metric or console shows it.
-
-    @ivar own: the listener.
+    Its connections use the same ports as all others, but belong to no service: limits of the
+    configuration do not apply to a scraper, and no table, metric or console shows it.
     """
 
     def __init__(self, daemon: Daemon, listener: Listener) -> None:
@@ -66,11 +64,7 @@ class WebService(MultiService):
         self._collected = 0.0
 
     def privilegedStartService(self) -> None:
-        """
-        Bind the listener.
-
-        @raise CannotStart: if it cannot be bound.
-        """
+        """Bind the listener; raise L{CannotStart} if that fails."""
         if reasons := self.own.bind():
             raise CannotStart(reasons)
         super().privilegedStartService()

@@ -158,12 +158,7 @@ def _measure(
     report: Callable[[P], int],
     tls: ClientTls | None = None,
 ) -> int:
-    """
-    Run a measurement until it is complete.
-
-    @param make_probe: makes what sends and receives, with the reactor.
-    @param report: prints the results, and returns the exit status.
-    """
+    """Run a measurement until it is complete, and report what it has found."""
     started: list[P] = []
 
     async def client(reactor: Any) -> None:

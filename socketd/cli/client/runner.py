@@ -21,12 +21,8 @@ Client = Callable[[Any], Coroutine[Deferred[Any], Any, None]]
 
 def run_client(address: Address, client: Client) -> int:
     """
-    Run the reactor until a client is done.
-
-    @raise CommandError: when the client failed.
-    @raise BrokenPipeError: when the reader of standard output has closed the pipe.
-    @raise KeyboardInterrupt: after Ctrl-C.
-    @raise Terminated: after another signal that ends the reactor.
+    Run the reactor until a client is done; raise C{BrokenPipeError} when the reader of standard
+    output is gone, L{Terminated} after a signal, and L{CommandError} for any other failure.
     """
     _open_missing_descriptors()
     from twisted.internet import reactor

@@ -50,12 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def send(arguments: argparse.Namespace, text: bytes | None, pause: float | None = None) -> int:
-    """
-    Send a text, or standard input, and write the reply: until EOF, or the first datagram.
-
-    @param pause: as that of L{Exchange}.
-    @return: the exit status.
-    """
+    """Send a text or standard input; write the reply until EOF, or the first datagram."""
     tls, address, timeout = load_tls(arguments), arguments.address, arguments.timeout
 
     async def client(reactor: Any) -> None:

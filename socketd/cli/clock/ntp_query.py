@@ -79,13 +79,7 @@ class Sample:
 
 @frozen
 class NtsProof:
-    """
-    What vouches for the samples (RFC 8915).
-
-    @ivar key_server: where the keys are from.
-    @ivar server: which server has answered.
-    @ivar is_verified: whether the certificate of the key server was.
-    """
+    """What vouches for the samples (RFC 8915): a server with keys of another one."""
 
     key_server: str
     server: str
@@ -104,11 +98,9 @@ def encode_request(cookie: bytes) -> bytes:
 
 def read_sample(reply: bytes, cookie: bytes, sent: float, took: float) -> Sample | None:
     """
-    Interpret a reply; C{None} if it answers another request.
+    Interpret the reply to a request that was sent at a time of our wall clock, and took so many
+    seconds; C{None} if it answers another request.
 
-    @param cookie: of the request.
-    @param sent: when the request was sent, on our wall clock (seconds since 1970).
-    @param took: seconds until the reply came, on the monotonic clock.
     @raise CommandError: if the server refuses, or does not know the time.
     """
     if len(reply) < LENGTH:
@@ -204,12 +196,7 @@ def render_json(
 
 
 class NtpQuery(Probe):
-    """
-    Sends the requests, one when the last is answered.
-
-    @ivar samples: the answers so far.
-    @ivar sent: how many requests were sent.
-    """
+    """Sends the requests, one when the last is answered; counts them in C{sent}."""
 
     def __init__(
         self, clock: Any, count: int, timeout: float, wall_clock: Callable[[], float] = time.time

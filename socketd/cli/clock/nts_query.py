@@ -108,11 +108,8 @@ class NtsQuery(NtpQuery):
 @frozen
 class NtsPlan:
     """
-    How an NTP server is asked.
-
-    @ivar address: of the key server.
-    @ivar port: of the NTP server, if the key server names none.
-    @ivar timeout: seconds for each step; 0 for no limit.
+    How an NTP server is asked: the address of the key server, the port of the NTP server if the
+    former names none, and the seconds for each step; 0 for no limit.
     """
 
     address: Address
@@ -123,12 +120,7 @@ class NtsPlan:
 
 
 async def query_nts(reactor: Any, plan: NtsPlan) -> tuple[NtsQuery, Address]:
-    """
-    Get keys, and ask.
-
-    @return: the answers, and the NTP server.
-    @raise CommandError: if either server gives none.
-    """
+    """Get keys, and ask; return the answers, and the address of the NTP server."""
     with _naming("key server", plan.address):
         session = await exchange_keys(reactor, plan.address, plan.timeout, plan.tls)
     address = Address(plan.address.text, "udp", session.host, session.port or plan.port)

@@ -59,9 +59,7 @@ class Session:
 
 def read_response(records: Iterable[nts_records.Record]) -> Session:
     """
-    Check a response (sections 4.1.2 to 4.1.8); the keys are not in it.
-
-    @raise CommandError: if it gives no cookies, or breaks a rule.
+    Check a response (sections 4.1.2 to 4.1.8), in which the keys are not; raise L{CommandError}.
     """
     found: dict[int, list[bytes]] = {kind: [] for kind in nts_records.Type}
     for record in records:
@@ -130,11 +128,7 @@ def _read_port(bodies: Sequence[bytes]) -> int:
 
 
 class KeyExchange(Receiver):
-    """
-    Sends the request, and reads the response.
-
-    @ivar session: what was agreed on, once C{done} has fired.
-    """
+    """Sends the request, and reads the response into C{session}."""
 
     session: Session
 
@@ -186,12 +180,7 @@ def host_of(peer: Any) -> str:
 
 
 async def exchange_keys(reactor: Any, address: Address, timeout: float, tls: ClientTls) -> Session:
-    """
-    Get keys and cookies.
-
-    @param timeout: seconds for the handshake, and again for the response; 0 for no limit.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
+    """Get keys and cookies, with a timeout for the handshake, and again for the response."""
     exchange = KeyExchange()
     await connect(reactor, address, exchange, timeout, tls)
     try:

@@ -180,11 +180,7 @@ async def query(
     wall_clock: Callable[[], float] = time.time,
     tls: ClientTls | None = None,
 ) -> TimeReply:
-    """
-    Query a time server; a timeout of 0 is no limit.
-
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
+    """Query a time server; a timeout of 0 is no limit."""
     request = TimeRequest(lambda: Timestamp(wall_clock(), reactor.seconds()))
     await connect(reactor, address, request, timeout, tls)
     try:

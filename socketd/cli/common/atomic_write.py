@@ -29,10 +29,8 @@ class NewFile:
 
 def write_files(files: Sequence[NewFile]) -> None:
     """
-    Write files of one directory under temporary names, then rename all of them. On any error the
-    directory is left unchanged.
-
-    @raise CommandError: if a file cannot be created.
+    Write files of one directory under temporary names, then rename all of them; on any error, a
+    L{CommandError}, the directory is left unchanged.
     """
     replaced: list[Path] = []
     try:

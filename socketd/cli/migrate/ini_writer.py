@@ -71,10 +71,8 @@ class Section:
 
     def fits(self, service: ForeignService) -> bool:
         """
-        Check whether an entry can share the section: all shared options must be equal.
-
-        Streams with C{max_connections} stay separate, since one section would have one limit for
-        both.
+        Check whether an entry can share the section: all shared options must be equal. Streams
+        with C{max_connections} stay separate, since one section would have one limit for both.
         """
         first = self.services[0]
         if (service.name, service.options) != (first.name, first.options):
@@ -114,9 +112,7 @@ def write(
     findings: Findings, sections: Iterable[Section], without: Collection[tuple[str, str]] = ()
 ) -> str:
     """
-    Generate the INI file, in ASCII.
-
-    @param without: options that this machine rejects: section and option names.
+    Generate the INI file, in ASCII, without the options (section and name) that are refused here.
     """
     lines = ["; Made by socketd import from:"]
     lines += [f";   {Place(file)}" for file in findings.files]

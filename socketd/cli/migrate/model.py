@@ -69,10 +69,7 @@ class Note:
 @frozen
 class ListenAddress:
     """
-    One listener of a service.
-
-    @ivar transport: C{tcp}, C{tcp6}, C{udp} or C{udp6}.
-    @ivar interface: an address or a host name; empty for the wildcard.
+    One listener of a service; its interface is an address or a host name, empty for the wildcard.
     """
 
     transport: str
@@ -97,12 +94,8 @@ class ListenAddress:
 @frozen
 class ForeignService:
     """
-    One entry that socketd can serve.
-
-    @ivar name: one of L{PORTS}.
-    @ivar label: the file's identifier among entries of that name.
-    @ivar type: L{STREAM} or L{DATAGRAM}.
-    @ivar options: socketd options for both socket types.
+    One entry that socketd can serve: a name of L{PORTS}, the file's identifier among entries of
+    that name, and options of socketd, for both socket types and for streams.
     """
 
     name: str
@@ -117,12 +110,7 @@ class ForeignService:
 
 @define
 class Findings:
-    """
-    What was found so far.
-
-    @ivar left: the number of services that are not converted.
-    @ivar off: the number of services that are switched off.
-    """
+    """What was found so far, and how many services are not converted or switched off."""
 
     files: list[str] = field(factory=list)
     services: list[ForeignService] = field(factory=list)
@@ -188,9 +176,8 @@ def parse_count(text: str) -> int:
 
 def rate_options(count: int, unit: str) -> dict[str, str]:
     """
-    Convert a rate limit of connections, per C{s} or C{m}; 0 is no limit.
-
-    The burst equals the count, because a super-server accepts all of them at once.
+    Convert a rate limit of connections, per C{s} or C{m}; 0 is no limit. The burst equals the
+    count, because a super-server accepts all of them at once.
     """
     if not count:
         return {}

@@ -58,11 +58,7 @@ def _add(conversion: _Conversion, reader: Reader) -> None:
 
 @define
 class _Conversion:
-    """
-    The conversion of one service, with attributes of C{defaults}.
-
-    @ivar is_wrong: whether one is invalid, so that the service is not converted.
-    """
+    """The conversion of one service, with attributes of C{defaults}; one that is wrong ends it."""
 
     entry: Entry
     access: dict[str, xinetd_values.Sources]

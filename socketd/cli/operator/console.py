@@ -48,10 +48,8 @@ class ScriptView(PlainView):
 
 class FullScreen(View):
     """
-    Full screen: a scrolling region for output, above a status line and an input line.
-
-    It uses the terminal's scrolling region on its normal screen, so that the output remains in the
-    scrollback after exit.
+    Full screen: a scrolling region for output, above a status line and an input line. It is a part
+    of the normal screen, so that the output remains in the scrollback after exit.
     """
 
     def __init__(self, write: Write, size: Callable[[], os.terminal_size]) -> None:
@@ -150,12 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def make_view(write: Write, at_terminal: bool, is_full: bool) -> View:
-    """
-    Create the view.
-
-    @param at_terminal: whether input is keys from a terminal.
-    @param is_full: whether to use the full screen.
-    """
+    """Create the view for a pipe, or for keys from a terminal."""
     if not at_terminal:
         return ScriptView(write)
     view = (
@@ -170,12 +163,7 @@ def make_view(write: Write, at_terminal: bool, is_full: bool) -> View:
 async def operate(
     reactor: Any, address: Address, view: View, source: IInput, output: IOutput, timeout: float
 ) -> None:
-    """
-    Connect to the control socket, and run the session until one side ends it.
-
-    @param timeout: seconds until connecting fails.
-    @raise Exception: an error that L{socketd.cli.transport.error_text.explain} can explain.
-    """
+    """Connect to the control socket, and run the session until one side ends it."""
     session = ConsoleSession(view, reactor)
     try:
         await connect(reactor, address, session, timeout)

@@ -56,11 +56,9 @@ def find_socket(
     exists: Callable[[str], bool] = os.path.exists,
 ) -> str:
     """
-    Choose the control socket's path.
-
-    @param named: the path from the command line.
-    @return: C{named}; or C{$SOCKETD_CONTROL}; or the socket that exists in the runtime directory
-        of the user's daemon or of the system's (for root in the reverse order).
+    Choose the control socket's path: what is named; or C{$SOCKETD_CONTROL}; or the socket that
+    exists in the runtime directory of the user's daemon or of the system's (for root in reverse
+    order).
     """
     if named or environ.get(VARIABLE):
         return named or environ[VARIABLE]
@@ -72,9 +70,7 @@ def find_socket(
 
 def encode(command: Command, arguments: Mapping[str, str]) -> bytes:
     """
-    Encode a request as a line with a JSON object.
-
-    @param arguments: the values by key; bytes that are not UTF-8 are surrogate escapes.
+    Encode a request, whose bytes that are not UTF-8 are surrogate escapes, as a line of JSON.
     """
     request = {COMMAND: command.name}
     for argument in command.arguments:
@@ -102,12 +98,7 @@ def read_answer(line: bytes) -> dict[str, Any]:
 
 
 def render(found: Answer, width: int | None = None) -> str:
-    """
-    Format an answer or an event for people.
-
-    @param width: the terminal's columns; C{None} without a terminal.
-    @raise CommandError: if it is malformed.
-    """
+    """Format an answer or an event for people; L{CommandError} if it is malformed."""
     try:
         return text_of(found, width)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

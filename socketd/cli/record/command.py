@@ -42,11 +42,7 @@ LISTENED = ("tcp", "tcp6", "unix")
 
 
 class Side(Receiver):
-    """
-    One side of a conversation; what it says, and its end, go to the other side.
-
-    @ivar finished: fires when this side is gone.
-    """
+    """One side of a conversation; what it says, and its end, go to the other side."""
 
     other: Side
 
@@ -99,11 +95,7 @@ class Side(Receiver):
 
 
 class OneClientFactory(Factory[StreamTransport]):
-    """
-    Accepts one client.
-
-    @ivar accepted: fires with its transport.
-    """
+    """Accepts one client; C{accepted} fires with its transport."""
 
     noisy = False
 
@@ -124,8 +116,6 @@ async def pass_on(
 ) -> None:
     """
     Accept one client, connect it to the server, and record what both say until both are gone.
-
-    @param listen: makes a listening port for the factory.
     """
     client = Side(recording.asked, lambda how: None)
     server = Side(recording.answered, recording.ended)

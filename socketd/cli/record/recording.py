@@ -50,11 +50,7 @@ max_message = {max_message}
 
 @define
 class Turn:
-    """
-    What the client said until the server did, and what the server said until the client did.
-
-    @ivar receives: in how many pieces the question came.
-    """
+    """What the client said, in one or more pieces, until the server did, and the reverse."""
 
     question: bytearray = field(factory=bytearray)
     answer: bytearray = field(factory=bytearray)
@@ -114,12 +110,7 @@ class Outcome:
 
 
 def write(recording: Recording, server: str, listen: str) -> str:
-    """
-    Write the configuration of a service that repeats a conversation.
-
-    @param server: the address of the recorded server, for the comment.
-    @param listen: the listener of the service.
-    """
+    """Write the configuration of a service that repeats a conversation."""
     framing = framing_of(recording.turns)
     exchanges = list(_exchanges(recording, framing))
     text = _HEAD.format(

@@ -79,13 +79,10 @@ def make(
     directory: Path, names: Sequence[str], days: int, now: float, is_forced: bool = False
 ) -> list[NewFile]:
     """
-    Create the certificates in memory.
+    Create the certificates in memory, and those of the authority if it is new.
 
-    @param names: results of L{parse_name}, without duplicates.
     @param is_forced: whether they may replace files; an authority is never replaced, because
         clients that trust the old one would reject all that the new one issues.
-    @return: the files, including those of the authority only if it is new.
-    @raise CommandError: if one file of the authority is missing, or it cannot be used.
     """
     from socketd.cli.system import development_ca
 

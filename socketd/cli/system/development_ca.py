@@ -135,12 +135,7 @@ def _signed(
     validity: tuple[datetime, datetime],
     *extensions: tuple[x509.ExtensionType, bool],
 ) -> Issued:
-    """
-    Create a key, and have its certificate signed.
-
-    @param issuer: C{None} for a certificate that is its own.
-    @param extensions: each with whether it is critical.
-    """
+    """Create a key, and have its certificate signed, by its own key if there is no issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])

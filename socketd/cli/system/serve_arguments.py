@@ -41,10 +41,8 @@ def configure_arguments(
     words: Sequence[str], runtime: str, limit: int | None = None
 ) -> Configuration:
     """
-    Validate the configuration of a command line; nothing is bound.
-
-    @param words: the protocol, then listeners and options in any order.
-    @raise SettingsError: with all errors, each of which names its argument.
+    Validate the configuration of a command line: the protocol, then listeners and options; nothing
+    is bound. Each error of the L{SettingsError} names its argument.
     """
     found = Sections(words, installed())
     try:

@@ -117,10 +117,8 @@ Value = int | str | None
 @frozen
 class SystemOption:
     """
-    One row of the table.
-
-    @ivar level: the name of the level; C{None} if it is not an option of Internet sockets.
-    @ivar tcp: the default of a new TCP socket; C{None} if it cannot be read.
+    One row of the table: a level only for options of Internet sockets, and the defaults of new
+    sockets, C{None} where they cannot be read.
     """
 
     name: str

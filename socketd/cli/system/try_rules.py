@@ -41,12 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 @frozen
 class Turn:
     """
-    A message, and what became of it.
-
-    @ivar answer: C{None} if there was none.
-    @ivar rule: C{None} if none matched.
-    @ivar place: where the rule is written, or why there is none.
-    @ivar closes: whether the connection ends with it.
+    A message, its answer and rule, where that is written (or why there is none), and whether the
+    connection ends with it.
     """
 
     message: bytes

@@ -84,10 +84,9 @@ def _families(listeners: list[Listener]) -> Iterator[str]:
 
 def _rules(ports: Sequence[tuple[str, str]]) -> Iterable[str]:
     """
-    Return the C{SocketBindAllow=} rules, such as C{ipv4:tcp:7}.
-
-    @param ports: transports with a port or a range; empty where the kernel chooses the port.
-    @return: rules without ports where there are more than L{MAX_RULES}.
+    Return the C{SocketBindAllow=} rules, such as C{ipv4:tcp:7}, of transports with a port, a
+    range, or none where the kernel chooses it; without ports where there are more than
+    L{MAX_RULES}.
     """
     exact = dict.fromkeys(f"{name}:{port}" if port else name for name, port in ports)
     if len(exact) > MAX_RULES:
@@ -115,11 +114,8 @@ def _transport(listener: Listener) -> str:
 
 def _peers(settings: Settings) -> set[Network] | None:
     """
-    Return the networks of the C{IPAddressAllow=} rules.
-
-    The daemon itself enforces C{deny}: in systemd, allow rules take precedence.
-
-    @return: C{None} if no network can be excluded.
+    Return the networks of the C{IPAddressAllow=} rules; C{None} if none can be excluded. The
+    daemon itself enforces C{deny}: in systemd, allow rules take precedence.
     """
     found: set[Network] = set()
     for service in settings.services:

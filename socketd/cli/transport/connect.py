@@ -66,9 +66,7 @@ async def connect(
     Connect a receiver over a stream, TLS handshake included, or over datagrams.
 
     @param seconds: the timeout of a stream; 0 for L{CONNECT_SECONDS}.
-    @param tls: adds TLS to a stream; C{None} for plain text, or for an endpoint string of Twisted,
-        which may bring its own TLS.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
+    @param tls: adds TLS to a stream; an endpoint string of Twisted may bring its own.
     """
     transport: Any
     if address.is_datagram:
@@ -154,11 +152,9 @@ def open_socket(family: int, peer: Any, local: str | None = None) -> socket.sock
 
 def _reply_path() -> str:
     """
-    Make a name to bind a UNIX datagram client to; without one it could get no reply.
-
-    It is in the abstract namespace of Linux: it needs no cleanup and no directory permission, and
-    works with a server that has a private C{/tmp}.
-
+    Make a name to bind a UNIX datagram client to, which could get no reply without one. An
+    abstract name needs no cleanup and no permission, and works with a server that has a private
+    C{/tmp}.
     """
     if sys.platform != "linux":
         raise CommandError("unixgram needs the abstract socket names that only Linux has")

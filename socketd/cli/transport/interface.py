@@ -74,9 +74,8 @@ class IClientTransport(IConsumer, IPushProducer, Interface):
 @implementer(IHalfCloseableProtocol)
 class Receiver(Protocol):
     """
-    The base of the protocols over an L{IClientTransport}; data is part of a stream, or a datagram.
-
-    @ivar done: fires at the end of the connection; fails unless the end was a clean one.
+    The base of the protocols over an L{IClientTransport}; C{done} fires at the end of the
+    connection, and fails unless that was a clean one.
     """
 
     transport: Any
@@ -118,9 +117,7 @@ class CallbackProducer:
 
 class Probe(Receiver):
     """
-    The base of measurements, which send and wait by one timer.
-
-    @ivar done: fires when the measurement is complete; fails with the first error.
+    The base of measurements, which send and wait by one timer; C{done} fails with the first error.
     """
 
     def __init__(self, clock: Any) -> None:

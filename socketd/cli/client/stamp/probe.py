@@ -45,12 +45,8 @@ def sizes(is_authenticated: bool) -> tuple[int, int, int]:
 @frozen
 class StampPlan:
     """
-    The parameters of a measurement; times are in seconds.
-
-    @ivar size: bytes of a packet, as L{sizes} has them.
-    @ivar dscp: that of the packets; the reflector's have it, too.
-    @ivar ssid: the number of the session; 0: none.
-    @ivar key: that of the session; C{None}: packets are not authenticated.
+    What to send: seconds, bytes of a packet (see L{sizes}), and for the session its SSID, 0 for
+    none, and its key; without a key packets are not authenticated.
     """
 
     count: int
@@ -88,9 +84,8 @@ class StampPlan:
 
     def is_counted(self, answer: bytes, number: int) -> bool:
         """
-        Tell whether the reflector has counted its answers, which a stateless one does not.
-
-        @param number: that of the answer. With a key its TLVs count only if their HMAC is right.
+        Tell whether the reflector has counted its answers, which a stateless one does not; with a
+        key, only if the HMAC of the TLVs is right.
         """
         tlvs = answer[sizes(self.key is not None)[0] :]
         if self.key is not None:
@@ -182,9 +177,8 @@ class StampProbe(Probe):
 
     def _arrival(self) -> tuple[int, float]:
         """
-        Tell when the current datagram came: the time of day (ns), and the monotonic clock (s).
-
-        The kernel's time is without the wait for this process.
+        Tell when the current datagram came, without the wait for this process if the kernel says
+        so: the time of day (ns), and the monotonic clock (s).
         """
         wall, monotonic = self._wall_clock(), self._clock.seconds()
         arrived = self.transport.arrived_at
