@@ -35,7 +35,6 @@ from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
 
-
 #: Makes a configuration, from the directory for UNIX sockets and the descriptor limit.
 Configure = Callable[[str, int], Configuration]
 
@@ -222,7 +221,7 @@ def _make_directories(settings: Settings, runtime: str) -> None:
 
 
 def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> None:
-    from socketd.control.console_service import ConsoleService
+    from socketd.control.console import ConsoleService
     from socketd.terminal.device import CbreakMode
 
     terminals = all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout))

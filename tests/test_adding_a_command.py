@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.main import main
-from socketd.cli.operator import commands as command_line
+from socketd.cli.operator import control_socket as command_line
 from socketd.cli.operator.console import ScriptView
 from socketd.cli.operator.control_socket import encode, read_answer
 from socketd.cli.operator.session import ConsoleSession

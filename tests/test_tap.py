@@ -22,7 +22,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.common import paths
 from socketd.common.errors import BAD_CONFIGURATION
-from socketd.control.console_service import ConsoleService
+from socketd.control.console import ConsoleService
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.log import LineLog
 from socketd.daemon.notify import NotifyService

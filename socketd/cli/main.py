@@ -97,7 +97,7 @@ def load(name: str) -> Any:
     """Import a subcommand: something with C{add_arguments} and C{run}."""
     if name in MODULES:
         return importlib.import_module(f"socketd.cli.{MODULES[name]}")
-    commands = importlib.import_module("socketd.cli.operator.commands")
+    commands = importlib.import_module("socketd.cli.operator.control_socket")
     return commands.ControlCommand(COMMANDS[name])
 
 

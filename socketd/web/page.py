@@ -76,14 +76,10 @@ class PageOperator:
     def __init__(self, who: str) -> None:
         self.who = who
 
-    def watch(self, service: str | None) -> None:
+    def watch(self, service: str | None = None) -> None:
         raise _not_here()
 
-    def attend(self) -> None:
-        raise _not_here()
-
-    def leave(self) -> None:
-        raise _not_here()
+    attend = leave = watch
 
 
 class StatusPage:

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.control.console_service}: the service, and the log at the console."""
+"""Tests for L{socketd.control.console}: the service, and the log at the console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import LISTENING
-from socketd.control.console_service import ConsoleService
+from socketd.control.console import ConsoleService
 from tests.control.fakes import make_daemon
 
 READY = b"console ready; help lists the commands\n"

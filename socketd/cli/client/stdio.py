@@ -77,11 +77,7 @@ class TextInput:
     def pauseProducing(self) -> None:
         pass
 
-    def resumeProducing(self) -> None:
-        pass
-
-    def stopProducing(self) -> None:
-        pass
+    resumeProducing = stopProducing = pauseProducing
 
 
 @implementer(IInput, IReadDescriptor)

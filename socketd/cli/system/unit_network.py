@@ -36,7 +36,7 @@ def network_lines(settings: Settings) -> Iterator[str]:
     listeners = _bound(settings)
     yield f"RestrictAddressFamilies={' '.join(_families(listeners))}"
     yield "SocketBindDeny=any"
-    for rule in _rules([*_ports(listeners), *_further_ports(settings)]):
+    for rule in _rules(list(_ports(settings))):
         yield f"SocketBindAllow={rule}"
     if not listeners:
         yield "PrivateNetwork=yes"
@@ -94,12 +94,10 @@ def _rules(ports: Sequence[tuple[str, str]]) -> Iterable[str]:
     return exact
 
 
-def _ports(listeners: Iterable[Listener]) -> Iterator[tuple[str, str]]:
-    return ((_transport(listener), str(listener.port or "")) for listener in listeners)
-
-
-def _further_ports(settings: Settings) -> Iterator[tuple[str, str]]:
-    """List the ranges that protocols open ports of: C{50000-50100}."""
+def _ports(settings: Settings) -> Iterator[tuple[str, str]]:
+    """List the ports of the listeners, and the ranges that protocols open ports of."""
+    for listener in _bound(settings):
+        yield _transport(listener), str(listener.port or "")
     for service in settings.services:
         ports = service.declared.further_ports(service.options)
         for listener in filter(_is_bound, service.listeners):

@@ -136,19 +136,12 @@ class DatagramTransport:
         if not self._is_lost:
             self._reactor.addReader(self)
 
-    def stopProducing(self) -> None:
-        self.loseConnection()
-
-    def loseWriteConnection(self) -> None:
-        self.loseConnection()
-
     def loseConnection(self) -> None:
         if not self._is_lost:
             self._reactor.removeReader(self)
             self._reactor.callLater(0, self._lose, ConnectionDone())
 
-    def abortConnection(self) -> None:
-        self.loseConnection()
+    stopProducing = loseWriteConnection = abortConnection = loseConnection
 
 
 class DatagramRequest(Receiver):

@@ -142,9 +142,6 @@ class StreamTransport(Protocol):
     def resumeProducing(self) -> None:
         self.transport.resumeProducing()
 
-    def stopProducing(self) -> None:
-        self.abortConnection()
-
     def loseWriteConnection(self) -> None:
         # Twisted does not close while a producer is registered.
         self.unregisterProducer()
@@ -162,3 +159,5 @@ class StreamTransport(Protocol):
         # Twisted's TLS transport raises an error on abort after the connection is lost.
         if self.is_connected and not self._is_lost:
             self.transport.abortConnection()
+
+    stopProducing = abortConnection

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.client.exchange}."""
+"""Tests for L{socketd.cli.client.send}."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from socketd.cli.client.exchange import QUIET_SECONDS, UNSENT, Exchange
+from socketd.cli.client.send import QUIET_SECONDS, UNSENT, Exchange
 from socketd.cli.client.stdio import IInput, TextInput
 from socketd.cli.transport.stream import StreamTransport
 from socketd.common.errors import CommandError

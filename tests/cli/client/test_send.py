@@ -17,8 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from socketd.cli.client import send
-from socketd.cli.client.exchange import UNSENT
-from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, DatagramPayload
+from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, UNSENT, DatagramPayload
 from socketd.cli.main import main
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import (

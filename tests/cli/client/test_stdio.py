@@ -15,8 +15,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.cli.client.chat import LineDialog
-from socketd.cli.client.exchange import Exchange
-from socketd.cli.client.send import DatagramPayload
+from socketd.cli.client.send import DatagramPayload, Exchange
 from socketd.cli.client.stdio import (
     IInput,
     IInputReceiver,

@@ -1,10 +1,10 @@
-"""Tests for L{socketd.cli.clock.daytime_reply}."""
+"""Tests for L{socketd.cli.clock.time_query}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.clock.daytime_reply import Daytime, parse_daytime
+from socketd.cli.clock.time_query import Daytime, parse_daytime
 from socketd.protocols.clock.daytime import daytime_line
 
 #: 2026-11-29 17:43:09 UTC.

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.operator.commands} and L{socketd.cli.operator.control_socket}."""
+"""Tests for L{socketd.cli.operator.control_socket} and L{socketd.cli.operator.control_socket}."""
 
 from __future__ import annotations
 
