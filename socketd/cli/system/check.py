@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 
 import attrs
 
@@ -22,13 +21,13 @@ from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.model import ServiceSettings, Settings
 
 
-def rules_of(service: ServiceSettings) -> Iterator[Rule]:
+def _rules_of(service: ServiceSettings) -> list[dict[str, str]]:
     """List the rules by which a service answers: none, unless it has C{rules}."""
     options = service.options
-    if isinstance(options, ReplyOptions) and options.rules is not None:
-        yield from options.rules.rules
-        if options.script.fallback is not None:
-            yield options.script.fallback
+    if not isinstance(options, ReplyOptions) or options.rules is None:
+        return []
+    rules = [*options.rules.rules, *filter(None, [options.script.fallback])]
+    return [{"place": place_of(service, rule), "rule": str(rule)} for rule in rules]
 
 
 def place_of(service: ServiceSettings, rule: Rule) -> str:
@@ -84,7 +83,7 @@ def _as_text(settings: Settings) -> str:
     ]
     tables = render(("SERVICE", "PROTOCOL", "LISTENERS"), rows)
     for service in settings.services:
-        rules = [(place_of(service, rule), str(rule)) for rule in rules_of(service)]
+        rules = [tuple(one.values()) for one in _rules_of(service)]
         tables += render(("PLACE", f"RULES OF {service.name}"), rules) if rules else ""
     return f"{tables}{settings.file}: configuration OK"
 
@@ -95,9 +94,7 @@ def _as_json(settings: Settings, found: dict[str, list[Diagnostic]]) -> str:
             "name": service.name,
             "protocol": service.protocol,
             "listeners": [attrs.asdict(listener) for listener in service.listeners],
-            "rules": [
-                {"place": place_of(service, rule), "rule": str(rule)} for rule in rules_of(service)
-            ],
+            "rules": _rules_of(service),
         }
         for service in settings.services
     ]

@@ -8,8 +8,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import frozen
-
 from socketd.cli.common.arguments import argument_type
 from socketd.cli.common.output import emit
 from socketd.cli.system.check import place_of, refuse
@@ -20,7 +18,7 @@ from socketd.protocols.frames import parse_framing
 from socketd.protocols.messages.reply import ReplyOptions
 from socketd.protocols.registry import installed
 from socketd.protocols.rules.conversation import Conversation
-from socketd.protocols.rules.rule import Rule, quoted
+from socketd.protocols.rules.rule import quoted
 from socketd.settings.diagnostics import SettingsError, nearest
 from socketd.settings.load import load
 from socketd.settings.model import ServiceSettings, Settings
@@ -38,39 +36,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-@frozen
-class Turn:
-    """
-    A message, its answer and rule, where that is written (or why there is none), and whether the
-    connection ends with it.
-    """
-
-    message: bytes
-    answer: bytes | None
-    rule: Rule | None
-    place: str
-    closes: bool = False
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The turn as a row."""
-        answer = "-" if self.answer is None else quoted(self.answer)
-        rule = "" if self.rule is None else str(self.rule)
-        return quoted(self.message), answer, self.place, rule
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The turn as JSON; bytes are texts with the escapes of the file."""
-        return {
-            "message": quoted(self.message)[1:-1],
-            "answer": None if self.answer is None else quoted(self.answer)[1:-1],
-            "rule": None if self.rule is None else str(self.rule),
-            "place": self.place,
-            "after": 0.0 if self.rule is None else self.rule.after,
-            "closes": self.closes,
-        }
-
-
 def run(arguments: Namespace) -> int:
     """Answer the messages; the status is 1 if one has no rule, 78 if the file is wrong."""
     try:
@@ -81,15 +46,15 @@ def run(arguments: Namespace) -> int:
     service = _find(settings, arguments.service)
     greeting = service.options.greeting
     turns = list(_turns(service, arguments.messages))
-    ok = all(turn.rule is not None for turn in turns)
+    ok = all(turn["rule"] is not None for turn in turns)
     if arguments.json:
         facts = {"ok": ok, "service": service.name, "greeting": quoted(greeting)[1:-1]}
-        emit(json.dumps(facts | {"messages": [turn.facts for turn in turns]}) + "\n")
+        emit(json.dumps(facts | {"messages": turns}) + "\n")
     else:
-        rows: list[tuple[str, ...]] = []
-        if greeting:
-            rows.append(("(connection)", quoted(greeting), "", ""))
-        rows += [turn.cells for turn in turns]
+        rows = [("(connection)", quoted(greeting), "", "")] if greeting else []
+        for one in turns:
+            answer = "-" if one["answer"] is None else f'"{one["answer"]}"'
+            rows.append((f'"{one["message"]}"', answer, one["place"], one["rule"] or ""))
         emit(render(("MESSAGE", "ANSWER", "PLACE", "RULE"), rows))
     return GOOD if ok else FAILED
 
@@ -104,21 +69,32 @@ def _find(settings: Settings, name: str) -> ServiceSettings:
     return services[name]
 
 
-def _turns(service: ServiceSettings, messages: Sequence[bytes]) -> Iterator[Turn]:
-    """Hold a conversation."""
+def _turns(service: ServiceSettings, messages: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """
+    Hold a conversation: each message with what became of it, as JSON has it.
+
+    Bytes are texts with the escapes of the file. The place is where the rule is written, or why
+    there is none.
+    """
     options: ReplyOptions = service.options
     conversation = Conversation(options.script)
     framing = parse_framing(options.framing)(options.max_message)
     is_closed = False
     for message in messages:
-        if is_closed:
-            yield Turn(message, None, None, "the connection is closed")
-            continue
         text = framing.unterminated(message)
-        rule = conversation.choose(text)
-        if rule is None:
-            yield Turn(message, None, None, "no rule matches")
-            continue
-        answer = None if rule.answer is None else rule.answer_to(text)
-        is_closed = rule.close or rule.reset or bool(options.close and answer)
-        yield Turn(message, answer, rule, place_of(service, rule), is_closed)
+        rule = None if is_closed else conversation.choose(text)
+        answer = None if rule is None or rule.answer is None else rule.answer_to(text)
+        place = "the connection is closed" if is_closed else "no rule matches"
+        is_last = False
+        if rule is not None:
+            place = place_of(service, rule)
+            is_last = rule.close or rule.reset or bool(options.close and answer)
+        yield {
+            "message": quoted(message)[1:-1],
+            "answer": None if answer is None else quoted(answer)[1:-1],
+            "rule": None if rule is None else str(rule),
+            "place": place,
+            "after": 0.0 if rule is None else rule.after,
+            "closes": is_last,
+        }
+        is_closed |= is_last
