@@ -217,7 +217,7 @@ class ConsoleService(Service):
         """Put the terminal into cbreak mode and start the console."""
         super().startService()
         if self._keys is not None:
-            self._keys.continued = self._continued
+            self._keys.continued = partial(self._reactor.callFromThread, self.console.redraw)
             self._keys.enter()
             # In case the process exits without stopService.
             atexit.register(self._keys.restore)
@@ -228,13 +228,12 @@ class ConsoleService(Service):
         super().stopService()
         if self.console.connected:
             self.console.transport.loseConnection()  # type: ignore[union-attr]
-            self.console.ended.addTimeout(FLUSH_TIMEOUT, self._reactor, _give_up)
+            ended = self.console.ended
+            # A terminal that does not drain is waited for no longer.
+            ended.addTimeout(FLUSH_TIMEOUT, self._reactor, lambda *_: None)
         else:
             self.console.end()
         return self.console.ended
-
-    def _continued(self) -> None:
-        self._reactor.callFromThread(self.console.redraw)
 
     def _restore(self, result: None) -> None:
         if self._keys is not None:
@@ -261,7 +260,3 @@ class ConsoleLog:
         else:
             self._terminal.write(text)
             self._terminal.flush()
-
-
-def _give_up(result: object, timeout: float) -> None:
-    """Stop waiting for a terminal that does not drain."""

@@ -88,11 +88,7 @@ class Format:
     end: str
 
 
-def _write_text(found: Answer) -> str:
-    return "error: " * ("error" in found) + text_of(found)
-
-
-TEXT = Format(_write_text, "\n\n")
+TEXT = Format(lambda found: "error: " * ("error" in found) + text_of(found), "\n\n")
 JSON = Format(partial(json.dumps, default=str), "\n")
 
 

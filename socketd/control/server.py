@@ -13,7 +13,7 @@ import stat
 import struct
 from typing import Any
 
-from twisted.application.service import Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
@@ -87,35 +87,63 @@ class SessionFactory(Factory):
         return Refusal(self._daemon.event_bus, self._who_is, text)
 
 
-class ControlService(Service):
-    """The control socket of a daemon, at a path."""
+class OwnService(MultiService):
+    """
+    A service with a listener of the daemon's own, such as the control socket.
 
-    def __init__(self, daemon: Daemon, path: str) -> None:
-        self.setName("control")
-        self._factory = SessionFactory(daemon)
-        capacity = Capacity(MAX_SESSIONS + MAX_REFUSALS)
-        # A separate event bus: an operator session is not a service's connection.
+    Its connections use the same ports as all others, but belong to no service of the file: its
+    limits do not apply to them, and no table, metric or console shows them.
+
+    @ivar own: the listener.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        name: str,
+        listener: Listener,
+        factory: Factory,
+        policy: AccessPolicy | None = None,
+    ) -> None:
+        super().__init__()
+        self.setName(name)
+        self._daemon = daemon
+        # A separate event bus, so that watchers of the daemon do not see these connections.
         self._service_state = ServiceState(
-            "control",
+            name,
             EventBus(daemon.reactor),
             ConnectionTable(),
             log_connections=False,
-            policy=AccessPolicy(capacity, deadlines=Deadlines(stall=STALL)),
+            policy=policy or AccessPolicy(),
         )
-        listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
-        served_by = daemon.reactor, self._factory, self._service_state
-        self._own = OwnListener("control", listener, daemon.settings.place("control"), *served_by)
-        daemon.own.append(self._own)
+        served_by = daemon.reactor, factory, self._service_state
+        self.own = OwnListener(name, listener, daemon.settings.place(name), *served_by)
+        daemon.own.append(self.own)
 
     def privilegedStartService(self) -> None:
-        """Bind the socket, whose directory must exist; raise L{CannotStart} if that fails."""
-        super().privilegedStartService()
-        if reasons := self._own.bind():
+        """Bind the listener; raise L{CannotStart} if that fails."""
+        if reasons := self.own.bind():
             raise CannotStart(reasons)
+        super().privilegedStartService()
 
     def startService(self) -> None:
         super().startService()
-        self._own.serve()
+        self.own.serve()
+
+    def close(self) -> None:
+        """Close the listener; that of a path removes its file."""
+        self.own.close()
+
+
+class ControlService(OwnService):
+    """The control socket of a daemon, at a path whose directory must exist."""
+
+    def __init__(self, daemon: Daemon, path: str) -> None:
+        self._factory = SessionFactory(daemon)
+        capacity = Capacity(MAX_SESSIONS + MAX_REFUSALS)
+        policy = AccessPolicy(capacity, deadlines=Deadlines(stall=STALL))
+        listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
+        super().__init__(daemon, "control", listener, self._factory, policy)
 
     def stopService(self) -> Deferred[None]:
         """Stop accepting, and end all sessions; one that stalls is reset."""
@@ -126,7 +154,3 @@ class ControlService(Service):
         gone = self._service_state.when_empty()
         gone.addCallback(lambda _: self._service_state.wheel.stop())
         return gone
-
-    def close(self) -> None:
-        """Close the socket, and remove its file."""
-        self._own.close()

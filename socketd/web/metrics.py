@@ -296,7 +296,9 @@ class DaemonCollector(Collector):
         yield WORKER_UP.family((label, one.is_serving) for label, one in workers)
         yield WORKER_OPEN.family((label, one.connections) for label, one in workers)
         yield _lags(self._meter.lag, snapshot)
-        yield BUILD.family([(_versions(), 1)])
+        openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
+        versions = own_version(), platform.python_version(), twisted.__version__, openssl
+        yield BUILD.family([(versions, 1)])
 
 
 def _lags(own: Lag, snapshot: Snapshot) -> Metric:
@@ -363,8 +365,3 @@ def own_version() -> str:
         return metadata.version("socketd")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _versions() -> tuple[str, ...]:
-    openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
-    return own_version(), platform.python_version(), twisted.__version__, openssl

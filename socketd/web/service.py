@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from twisted.application.service import MultiService
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.web import http
 
-from socketd.common.events import LISTENING, EventBus
+from socketd.common.events import LISTENING
 from socketd.common.lag import LagMeter
+from socketd.control.server import OwnService
 from socketd.daemon.daemon import Daemon
-from socketd.daemon.state import CannotStart, State
-from socketd.net.own_listener import OwnListener
-from socketd.net.service_state import ConnectionTable, ServiceState
+from socketd.daemon.state import State
 from socketd.settings.listeners import Listener, is_local
 from socketd.web.live import Live
 from socketd.web.metrics import make_registry
@@ -29,49 +28,29 @@ FRESH = 0.1
 NAME = "http"
 
 
-class WebService(MultiService):
-    """
-    Serves the pages on one listener.
-
-    Its connections use the same ports as all others, but belong to no service: limits of the
-    configuration do not apply to a scraper, and no table, metric or console shows it.
-    """
+class WebService(OwnService):
+    """Serves the pages on one listener, and takes what they show."""
 
     def __init__(self, daemon: Daemon, listener: Listener) -> None:
-        MultiService.__init__(self)
-        self.setName("web")
-        self._daemon = daemon
         lag = LagMeter(daemon.reactor)
-        lag.setServiceParent(self)
         self._registry = make_registry(daemon, lag)
-        # A separate event bus, so that watchers of the daemon do not see these connections.
-        event_bus = EventBus(daemon.reactor)
-        self._service_state = ServiceState(
-            NAME, event_bus, ConnectionTable(), log_connections=False
-        )
         routes = {b"/metrics": Route(self._metrics), b"/healthz": Route(self._health)}
         self._status_page: StatusPage | None = None
+        parts: list[Service] = [lag]
         local = is_local(listener)
         if daemon.settings.daemon.status_page in ("everywhere", "local" if local else ""):
             live = Live(daemon, lag)
-            live.setServiceParent(self)
+            parts.append(live)
             self._status_page = StatusPage(daemon, live, local)
             routes |= self._status_page.routes
-        served_by = daemon.reactor, ChannelFactory(routes, daemon.reactor), self._service_state
-        self.own = OwnListener(NAME, listener, daemon.settings.place(NAME), *served_by)
-        daemon.own.append(self.own)
+        super().__init__(daemon, NAME, listener, ChannelFactory(routes, daemon.reactor))
+        for part in parts:
+            part.setServiceParent(self)
         self._page: Page | None = None
         self._collected = 0.0
 
-    def privilegedStartService(self) -> None:
-        """Bind the listener; raise L{CannotStart} if that fails."""
-        if reasons := self.own.bind():
-            raise CannotStart(reasons)
-        super().privilegedStartService()
-
     def startService(self) -> None:
         super().startService()
-        self.own.serve()
         if self._status_page is not None:
             self._daemon.page = self._status_page.url(self.own)
         self._daemon.reactor.callLater(0, self._announce)
@@ -82,10 +61,6 @@ class WebService(MultiService):
             connection.abortConnection()
         stopped = maybeDeferred(super().stopService)
         return gatherResults([stopped, self._service_state.when_empty()])
-
-    def close(self) -> None:
-        """Close the listener."""
-        self.own.close()
 
     def _announce(self) -> None:
         if self.own.bound is not None:
@@ -103,13 +78,12 @@ class WebService(MultiService):
         return self._daemon.refresh().addCallback(self._refreshed)
 
     def _refreshed(self, result: None) -> Page:
-        self._page, self._collected = self._collect(), self._daemon.reactor.seconds()
-        return self._page
-
-    def _collect(self) -> Page:
         try:
             body = generate_latest(self._registry)
+            self._page = Page(http.OK, body, CONTENT_TYPE_PLAIN_0_0_4.encode())
         except Exception as problem:
             self._service_state.report("/metrics", problem)
-            return Page(http.INTERNAL_SERVER_ERROR, b"the figures cannot be collected\n")
-        return Page(http.OK, body, CONTENT_TYPE_PLAIN_0_0_4.encode())
+            text = b"the figures cannot be collected\n"
+            self._page = Page(http.INTERNAL_SERVER_ERROR, text)
+        self._collected = self._daemon.reactor.seconds()
+        return self._page

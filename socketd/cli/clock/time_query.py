@@ -207,11 +207,6 @@ def unix_time(number: int, epoch: str, near: float) -> int:
     return first + ERA * round((near - first) / ERA)
 
 
-def nearest_epoch(number: int, near: float) -> str:
-    """Guess the epoch of a server: the one with the smallest offset from the local time."""
-    return min(EPOCHS, key=lambda epoch: abs(unix_time(number, epoch, near) - near))
-
-
 def read_reply(reply: TimeReply, epoch: str) -> Measurement:
     """Interpret a reply by an epoch or L{AUTO}; L{CommandError} unless it is 4 bytes long."""
     if len(reply.data) != REPLY_BYTES:

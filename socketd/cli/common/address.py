@@ -74,7 +74,9 @@ def parse(text: str) -> Address:
     if rest.startswith("//"):
         raise ValueError(f"{text!r} is a URL; {VALID} would be right")
     if scheme in HOST_SCHEMES + PATH_SCHEMES:
-        return _parse_scheme(text, scheme, rest)
+        if scheme in ENDPOINT_SCHEMES and re.search(r"[=\\]", rest):
+            return _endpoint(text)
+        return (_path_address if scheme in PATH_SCHEMES else _host_address)(text, scheme, rest)
     if "/" in scheme or text.startswith("."):
         return _path_address(text, "unix", text)
     if _is_bare_v6(text):
@@ -91,14 +93,6 @@ def parse_bare_host(text: str, scheme: str, port: int) -> Address | None:
         return evolve(parse(f"{scheme}:{host}:{port}"), text=text)
     except ValueError:
         return None
-
-
-def _parse_scheme(text: str, scheme: str, rest: str) -> Address:
-    if scheme in ENDPOINT_SCHEMES and re.search(r"[=\\]", rest):
-        return _endpoint(text)
-    if scheme in PATH_SCHEMES:
-        return _path_address(text, scheme, rest)
-    return _host_address(text, scheme, rest)
 
 
 def _host_address(text: str, scheme: str, rest: str) -> Address:

@@ -40,7 +40,9 @@ def write_files(files: Sequence[NewFile]) -> None:
                 if file.may_replace and os.path.lexists(file.path):
                     replaced.append(_move_aside(file.path, undo))
                 else:
-                    _reserve(file.path, undo)
+                    # Reserve the name: rename(2) would replace a file created in the meantime.
+                    os.close(os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
+                    undo.callback(file.path.unlink, missing_ok=True)
                 os.replace(temporary, file.path)
             undo.pop_all()
     except FileExistsError as error:
@@ -72,12 +74,6 @@ def _move_aside(path: Path, undo: ExitStack) -> Path:
     os.rename(path, other)
     undo.callback(os.replace, other, path)
     return other
-
-
-def _reserve(path: Path, undo: ExitStack) -> None:
-    # O_EXCL reserves the name: rename(2) would replace a file created in the meantime.
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
-    undo.callback(path.unlink, missing_ok=True)
 
 
 def _other_name(path: Path) -> Path:

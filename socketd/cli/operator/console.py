@@ -131,7 +131,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     async def client(reactor: Any) -> None:
         output = StandardOutput(reactor)
-        view = make_view(lambda text: output.write(_encoded(text)), keys is not None, is_full)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+
+        def write(text: str) -> None:
+            output.write(text.encode(encoding, "backslashreplace"))
+
+        view = make_view(write, keys is not None, is_full)
         if keys is not None:
             keys.continued = redraw = partial(reactor.callFromThread, view.redraw)
             if is_full:
@@ -180,7 +185,3 @@ async def operate(
     finally:
         source.pauseProducing()
         await output.finish()
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -46,24 +47,21 @@ class ConsoleSession(Receiver):
         """@param clock: schedules timeouts."""
         super().__init__()
         self._view = view
-        view.complete = self._complete
+        view.complete = lambda before: complete(before, self._known)
         self._prompt: OperatorPrompt[Any] = OperatorPrompt(self, clock)
         self._received = LineBuffer(MAX_ANSWER)
         self._expected: deque[AnswerCallback] = deque()
         self._waiting: list[Any] = []
         self._count = self._connections = 0
-        self._ids: dict[str, None] = {}
-        self._services: Sequence[str] = ()
-        self._profiles: Sequence[str] = ()
+        self._known: dict[str, dict[str, None]] = {"ID": {}, "SERVICE": {}, "PROFILE": {}}
         self._is_leaving = False
 
     def connectionMade(self) -> None:
         self._view.start()
         self._ask("attend", lambda answer: self._view.show("attending; help lists the commands"))
-        self._ask("services", self._learn_services)
-        self._ask("faults", self._learn_profiles)
-        self._ask("status", self._learn_status)
-        self._ask("connections", self._learn_connections)
+        self._ask("services", partial(self._learn, "SERVICE", "service"))
+        self._ask("faults", partial(self._learn, "PROFILE", "profile"))
+        self._ask_counts()
 
     # What the operator types.
 
@@ -88,10 +86,6 @@ class ConsoleSession(Receiver):
         """Leave, after all commands are answered."""
         self._is_leaving = True
         self._leave()
-
-    def _complete(self, before: str) -> list[str]:
-        known = {"ID": self._ids, "SERVICE": self._services, "PROFILE": self._profiles}
-        return complete(before, known)
 
     # What the prompt uses.
 
@@ -167,14 +161,13 @@ class ConsoleSession(Receiver):
             return
         if name == "connection_made":
             self._connections += 1
-            if len(self._ids) < MAX_IDS:
-                self._ids[str(facts["connection"])] = None
+            if len(self._known["ID"]) < MAX_IDS:
+                self._known["ID"][str(facts["connection"])] = None
         elif name == "connection_lost":
             self._connections -= 1
-            self._ids.pop(str(facts["connection"]), None)
+            self._known["ID"].pop(str(facts["connection"]), None)
         elif name == "left_out":
-            self._ask("status", self._learn_status)
-            self._ask("connections", self._learn_connections)
+            self._ask_counts()
         self._view.show(render(event))
 
     # Requests and answers.
@@ -196,18 +189,18 @@ class ConsoleSession(Receiver):
         if not answer.get("ok"):
             self._show_answer(answer)
 
-    def _learn_services(self, answer: Answer) -> None:
-        self._services = [str(row["service"]) for row in answer["rows"]]
+    def _ask_counts(self) -> None:
+        self._ask("status", self._learn_status)
+        self._ask("connections", partial(self._learn, "ID", "id"))
 
-    def _learn_profiles(self, answer: Answer) -> None:
-        # A daemon before the first release with profiles does not know the command.
-        self._profiles = [str(row["profile"]) for row in answer.get("rows", ())] + [OFF]
+    def _learn(self, name: str, column: str, answer: Answer) -> None:
+        # A daemon before the first release with profiles does not know their command.
+        rows = answer["rows"][:MAX_IDS] if name != "PROFILE" else answer.get("rows", ())
+        self._known[name] = dict.fromkeys(str(row[column]) for row in rows)
+        self._known["PROFILE"][OFF] = None
 
     def _learn_status(self, answer: Answer) -> None:
         self._connections = int(answer["connections"])
-
-    def _learn_connections(self, answer: Answer) -> None:
-        self._ids = dict.fromkeys(str(row["id"]) for row in answer["rows"][:MAX_IDS])
 
     # Closing.
 

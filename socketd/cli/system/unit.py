@@ -119,9 +119,12 @@ def path_lines(settings: Settings, read: Iterable[str]) -> Iterator[str]:
             yield f"ReadWritePaths={_path(directory)}"
         elif Path(directory) not in _TEMPORARY:
             yield f"BindPaths={_bind_path(directory)}"
-    # The directory, so that a replaced file is seen.
+    # The directory, so that a replaced file is seen, unless others share it.
     temporary = {path for path in every if _is_in(_TEMPORARY, path)} - set(sockets)
-    for path in sorted({_own_directory(path) for path in temporary} - parents):
+    bound = {
+        path if Path(path).parent in _TEMPORARY else os.path.dirname(path) for path in temporary
+    }
+    for path in sorted(bound - parents):
         yield f"BindReadOnlyPaths={_bind_path(path)}"
 
 
@@ -148,12 +151,6 @@ def quoted(text: str) -> str:
 def _sockets(settings: Settings) -> list[str]:
     listeners = [one for service in settings.services for one in service.listeners]
     return [one.path for one in (*listeners, *settings.own.values()) if one.path]
-
-
-def _own_directory(path: str) -> str:
-    """Return the directory of a temporary file, or the file itself if that directory is shared."""
-    directory = os.path.dirname(path)
-    return path if Path(directory) in _TEMPORARY else directory
 
 
 def _path(path: str) -> str:

@@ -175,20 +175,18 @@ class ClientTls:
             if not good:
                 self.refusal = _refusal(found, number, depth)
             elif depth == 0:
-                _verify_name(found, self._options.name)
+                name = self._options.name
+                is_address = is_ip_address(name)
+                verify = (
+                    verify_certificate_ip_address if is_address else verify_certificate_hostname
+                )
+                verify(found, name)
         except VerificationError:
             names = ", ".join(peer_names(found)) or "no name"
             self.refusal = f"the certificate is for {names}, not for {self._options.name}"
         except Exception as error:
             self.refusal = f"the certificate cannot be verified: {error}"
         return not self.refusal
-
-
-def _verify_name(certificate: x509.Certificate, name: str) -> None:
-    if is_ip_address(name):
-        verify_certificate_ip_address(certificate, name)
-    else:
-        verify_certificate_hostname(certificate, name)
 
 
 def _refusal(certificate: x509.Certificate, number: int, depth: int) -> str:
