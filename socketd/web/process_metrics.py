@@ -27,8 +27,7 @@ class ProcessesCollector(Collector):
         """Read all of them."""
         found = {family.name: family for family in ProcessCollector(registry=None).collect()}
         for worker in self._daemon.snapshot().workers:
-            one = ProcessCollector(pid=lambda: worker.pid, registry=None)
-            for family in one.collect() if worker.pid else ():
+            for family in self._families(worker.pid):
                 for sample in family.samples:
                     value = sample.value
                     if sample.name == _CPU:
@@ -37,6 +36,9 @@ class ProcessesCollector(Collector):
                     if family.name in found:
                         found[family.name].samples.append(shown)
         yield from found.values()
+
+    def _families(self, pid: int) -> list[Metric]:
+        return list(ProcessCollector(pid=lambda: pid, registry=None).collect()) if pid else []
 
     def _all_time(self, index: int, pid: int, seconds: float) -> float:
         """Add the time of the processes before: the sum never goes back."""

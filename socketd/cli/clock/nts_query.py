@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from attrs import frozen
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -105,30 +104,24 @@ class NtsQuery(NtpQuery):
         return CommandError(f"no authentic answer within {self._timeout:g} s, {others}")
 
 
-@frozen
-class NtsPlan:
+async def query_nts(
+    reactor: Any, address: Address, tls: ClientTls, port: int, count: int, timeout: float
+) -> tuple[NtsQuery, Address]:
     """
-    How an NTP server is asked: the address of the key server, the port of the NTP server if the
-    former names none, and the seconds for each step; 0 for no limit.
+    Get keys, and ask; return the answers, and the address of the NTP server.
+
+    @param address: of the key server.
+    @param port: of the NTP server, if the key server names none.
+    @param timeout: seconds for each step; 0 for no limit.
     """
-
-    address: Address
-    tls: ClientTls
-    port: int
-    count: int
-    timeout: float
-
-
-async def query_nts(reactor: Any, plan: NtsPlan) -> tuple[NtsQuery, Address]:
-    """Get keys, and ask; return the answers, and the address of the NTP server."""
-    with _naming("key server", plan.address):
-        session = await exchange_keys(reactor, plan.address, plan.timeout, plan.tls)
-    address = Address(plan.address.text, "udp", session.host, session.port or plan.port)
-    with _naming("NTP server", address):
-        query = NtsQuery(reactor, plan.count, plan.timeout, session)
-        await connect(reactor, address, query)
+    with _naming("key server", address):
+        session = await exchange_keys(reactor, address, timeout, tls)
+    server = Address(address.text, "udp", session.host, session.port or port)
+    with _naming("NTP server", server):
+        query = NtsQuery(reactor, count, timeout, session)
+        await connect(reactor, server, query)
         await query.done
-    return query, address
+    return query, server
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionRefusedError
 
 from socketd.cli.client.runner import run_client
 from socketd.cli.clock import ntp_query
+from socketd.cli.clock.ntp_query import NtpQuery, NtsProof
 from socketd.cli.clock.time_query import AUTO, EPOCHS, query, read_daytime, read_reply
 from socketd.cli.common.address import MAX_PORT, Address, parse, parse_bare_host
 from socketd.cli.common.arguments import (
@@ -143,7 +144,7 @@ def _run_ntp(arguments: argparse.Namespace) -> int:
 def _run_nts(arguments: argparse.Namespace) -> int:
     """Get keys for an NTP server and ask it, print what it says, and return the exit status."""
     # Lazy: they import cryptography, which takes 0.1 s.
-    from socketd.cli.clock.nts_query import NtsPlan, query_nts
+    from socketd.cli.clock.nts_query import query_nts
     from socketd.cli.transport.tls import load
     from socketd.protocols.clock.nts_records import ALPN
 
@@ -154,22 +155,17 @@ def _run_nts(arguments: argparse.Namespace) -> int:
     assert options is not None
     tls = load(evolve(options, is_newest=True))
     count = arguments.samples or ntp_query.DEFAULT_SAMPLES
-    plan = NtsPlan(address, tls, ntp.port, count, arguments.timeout)
 
     async def client(reactor: Any) -> None:
-        found, server = await query_nts(reactor, plan)
-        _print(
-            arguments, found, ntp_query.NtsProof(address.place, server.place, options.is_verified)
-        )
+        asked = address, tls, ntp.port, count, arguments.timeout
+        found, server = await query_nts(reactor, *asked)
+        proof = NtsProof(address.place, server.place, options.is_verified)
+        _print(arguments, found, proof)
 
     return run_client(ntp, client)
 
 
-def _print(
-    arguments: argparse.Namespace,
-    found: ntp_query.NtpQuery,
-    proof: ntp_query.NtsProof | None = None,
-) -> None:
+def _print(arguments: argparse.Namespace, found: NtpQuery, proof: NtsProof | None = None) -> None:
     render = ntp_query.render_json if arguments.json else ntp_query.render_table
     emit(render(found.samples, found.sent, time.time(), proof))
 
