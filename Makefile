@@ -220,16 +220,27 @@ SUITE-13 := trixie
 PYTHON-12 := 3.11
 PYTHON-13 := 3.13
 BARE := python3,python3-venv,make,git
-LATER := systemd pipx
+LATER := systemd pipx lintian
 
 # Bounded: nothing in there waits longer than a minute, all of it takes about three. Here the package
 # for Debian 12 is built; that for 13 is the one that test-bare has built there.
 RELEASE ?= 12
-system-test: $(if $(filter-out 12,$(RELEASE)),$(VENV)/dev.stamp,deb) ## as root: try the package on a Debian with systemd; RELEASE=13
+system-test: $(if $(filter-out 12,$(RELEASE)),$(VENV)/dev.stamp,deb) build/machine/old-$(RELEASE)/stamp ## as root: try the package on a Debian with systemd; RELEASE=13
 	@bash tests/machine/make-tree build/machine/systemd-$(RELEASE) $(SUITE-$(RELEASE)) \
 	    systemd,systemd-sysv,dbus,python3,chrony,iproute2
 	@RELEASE=$(RELEASE) timeout 1200 $(BIN)/python -m twisted.trial --temp-directory=build/machine/trial \
 	    tests/machine/with_systemd.py
+
+# The first commit with a package, for the upgrade; where git does not have it, or that Python is
+# missing, the tests of the upgrade are skipped.
+OLD := c4d17c988525fdefe1057a139f593b26420677ad
+build/machine/old-%/stamp:
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@{ git archive $(OLD) | tar -xf - -C $(@D) && \
+	    SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct $(OLD)) $(MAKE) --no-print-directory \
+	        -C $(@D) VENV=.venv PYTHON=python$(PYTHON-$*) deb; } >$(@D).log 2>&1 || \
+	    echo "make: 0.1 cannot be built here: see $(@D).log"
+	@touch $@
 
 test-bare: $(VENV)/dev.stamp $(RELEASES:%=build/machine/wheels-%) ## as root: what README and guide say, on bare Debians; RELEASES=12 for one
 	@$(foreach release,$(RELEASES),bash tests/machine/make-tree \

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,6 +50,13 @@ SERVERS = ("make run", "socketd run")
 
 #: The daemon of the package, as its unit starts it.
 UNIT = "$(sed -n s/^ExecStart=//p /lib/systemd/system/socketd.service)"
+
+#: twistd of the environment that pipx or uv has made, as the guide names it.
+[TWISTD] = re.findall(r"`(\$\(dirname .* socketd)`", GUIDE)
+
+#: The wheel, the source archive and the bill of materials, by name with their hashes: each release
+#: builds the same.
+ARCHIVES: dict[str, str] = {}
 
 #: A heading of a page.
 HEADING = re.compile(r"^##+ (.*)\n", re.MULTILINE)
@@ -215,8 +223,16 @@ class Case(SynchronousTestCase):
         return self.by(user, f"python3 /tests/inside.py {' '.join(arguments)}")
 
     def keep_package(self) -> None:
-        """Take the package that was built here to C{build/machine}, for C{make system-test}."""
-        [package] = self.machine.place(f"{self.folder}/dist").glob("*.deb")
+        """
+        Take the package that was built here to C{build/machine}, for C{make system-test}; the
+        archives beside it have to be those of the releases before.
+        """
+        dist = self.machine.place(self.by(USER, "realpath dist").strip())
+        [package] = dist.glob("*.deb")
+        built = {file.name: sha256(file.read_bytes()).hexdigest() for file in dist.iterdir()}
+        del built[package.name]
+        self.assertEqual(ARCHIVES or built, built)
+        ARCHIVES.update(built)
         place = BUILT / f"deb-{self.release}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
@@ -247,6 +263,9 @@ class Tests:
         self.follow(parts()[PACKAGE])
         self.keep_package()
         self.check_command()
+        self.by("root", "apt-get install lintian")
+        said = self.by(USER, "lintian --fail-on warning,error dist/*.deb")
+        self.assertEqual(said, "")
         # As RuntimeDirectory= does.
         self.by("root", "mkdir /run/socketd")
         self.serve(UNIT, "root")
@@ -267,6 +286,7 @@ class Tests:
             if "install" in line and "dist/" in line:
                 self.check_command()
                 self.serve("socketd run")
+                self.serve(TWISTD)
 
 
 class Debian12Tests(Tests, Case):

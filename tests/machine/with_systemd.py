@@ -26,6 +26,7 @@ TOP = Path(__file__).resolve().parent.parent.parent
 BUILT = TOP / "build" / "machine"
 RELEASE = os.environ.get("RELEASE", "12")
 PACKAGES = TOP / "dist" if RELEASE == "12" else BUILT / f"deb-{RELEASE}"
+OLD = BUILT / f"old-{RELEASE}" / "dist"
 
 INI = "/etc/socketd/socketd.ini"
 TLS = "/etc/socketd/tls"
@@ -53,7 +54,8 @@ KEPT = re.compile(
 @cache
 def machine() -> Machine:
     """Boot the machine, once."""
-    shared = {"/dist": PACKAGES, "/tests": TOP / "tests" / "machine"}
+    OLD.mkdir(parents=True, exist_ok=True)
+    shared = {"/dist": PACKAGES, "/old": OLD, "/tests": TOP / "tests" / "machine"}
     booted = Machine(BUILT / f"systemd-{RELEASE}", shared)
     atexit.register(booted.stop)
     return booted
@@ -65,9 +67,14 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         [package] = PACKAGES.glob("*.deb")
         self.package = f"/dist/{package.name}"
+        first = self.first()
         self.shell("dpkg --purge socketd; rm -rf /etc/systemd/system/socketd.s* /etc/socketd")
         self.shell("systemctl daemon-reload; systemctl reset-failed")
-        self.done("dpkg", "--install", self.package)
+        self.done("dpkg", "--install", first)
+
+    def first(self) -> str:
+        """Give the package that is there before the test."""
+        return self.package
 
     def shell(self, line: str) -> str:
         """Run a line of shell, whatever comes of it."""
@@ -176,6 +183,14 @@ class StartTests(Case):
         """The directory of sockets is for the daemon and its group."""
         found = self.done("stat", "--format=%U:%G %a", "/run/socketd").strip()
         self.assertEqual(found, "socketd:socketd 750")
+
+    def test_exposure(self) -> None:
+        """As it is installed the unit forbids no less than it did (tenths, of 100)."""
+        command = ["systemd-analyze", "security", "--no-pager", "--threshold=18", "socketd"]
+        self.assertIn("Overall exposure level", self.done(*command))
+        self.write("/etc/systemd/system/socketd.service", self.done("socketd", "unit"))
+        self.done("systemctl", "daemon-reload")
+        self.done(*command[:3], "--threshold=15", "socketd")
 
     def test_clock_can_be_read(self) -> None:
         """What the unit allows the daemon to call is enough to read the state of the clock."""
@@ -385,8 +400,8 @@ class PackageTests(Case):
     def files(self) -> set[str]:
         """List what is on the disk, without what may stay."""
         found = self.done(
-            "find", "/", "-xdev", "(", "-path", "/dist", "-o", "-path", "/tests", ")", "-prune",
-            "-o", "-print",
+            "find", "/", "-xdev", "(", "-path", "/dist", "-o", "-path", "/old", "-o",
+            "-path", "/tests", ")", "-prune", "-o", "-print",
         )  # fmt: skip
         running = self.done("find", "/run", "-name", "*socketd*")
         return {path for path in (found + running).splitlines() if not KEPT.fullmatch(path)}
@@ -427,3 +442,83 @@ class PackageTests(Case):
         self.done("dpkg", "--purge", "socketd")
         self.assertEqual(self.files() - before, set())
         self.assertEqual(self.shown("LoadState"), "not-found")
+
+
+class OldPackageTests(Case):
+    """Tests for an upgrade from 0.1, as C{make system-test} builds it from the history."""
+
+    OWN = "\n[own]\nprotocol = echo\nlisten = tcp:9107:interface=127.0.0.1\n"
+
+    #: Of the echo service in the default file of 0.1.
+    OLD_PORT = "9007"
+
+    def first(self) -> str:
+        packages = [f"/old/{package.name}" for package in OLD.glob("*.deb")]
+        if not packages:
+            raise SkipTest("needs 0.1, which make builds from git's history, with this Python 3.x")
+        return packages[0]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.assertNotEqual(self.inside("answers", self.OLD_PORT, "5"), "")
+        self.process = self.shown("MainPID")
+
+    def upgrade(self, answer: str) -> str:
+        """
+        Upgrade, and expect the new code to run.
+
+        @param answer: what is typed where dpkg asks.
+        @return: what dpkg printed, and asked.
+        """
+        ran = machine().run("dpkg", "--install", self.package, text=answer)
+        said = ran.stdout + ran.stderr
+        self.assertEqual(ran.returncode, 0, said)
+        self.assertEqual(self.shown("ActiveState"), "active", self.journal())
+        self.assertNotEqual(self.shown("MainPID"), self.process)
+        self.assertIn("/bin/sh", self.shown("ExecReload"))
+        self.assertNotIn("0.1", self.done("socketd", "--version"))
+        return said
+
+    def change(self) -> str:
+        """Change the configuration as an operator does, and return it."""
+        self.configure(self.done("cat", INI) + self.OWN)
+        self.process = self.shown("MainPID")
+        return self.done("cat", INI)
+
+    def test_unchanged(self) -> None:
+        """A default file that is as it was becomes the new one, without a question."""
+        self.assertNotIn("Configuration file", self.upgrade(""))
+        self.assertEqual(self.inside("ask", RUNTIME), "")
+
+    def test_kept(self) -> None:
+        """
+        Of a changed one dpkg asks, and Enter keeps it: all that it serves is served on, the new
+        default lies beside it, and nothing of either is there after a purge.
+        """
+        changed = self.change()
+        said = self.upgrade("\n")
+        self.assertIn(f"Configuration file '{INI}'", said)
+        self.assertIn("Modified (by you or by a script) since installation.", said)
+        self.assertIn("The default action is to keep your current version.", said)
+        self.assertEqual(self.done("cat", INI), changed)
+        self.assertIn("configuration OK", self.done("socketd", "check"))
+        for port in (self.OLD_PORT, "9107"):
+            self.assertNotEqual(self.inside("answers", port, "5"), "", port)
+        self.assertIn("23007", self.done("cat", f"{INI}.dpkg-dist"))
+        self.done("dpkg", "--purge", "socketd")
+        left = self.done("find", "/etc", "/usr", "/var/lib", "/run", "-name", "*socketd*")
+        self.assertEqual({path for path in left.splitlines() if not KEPT.fullmatch(path)}, set())
+
+    def test_taken(self) -> None:
+        """Who takes the new one finds the old one beside it."""
+        changed = self.change()
+        self.upgrade("Y\n")
+        self.assertEqual(self.inside("ask", RUNTIME), "")
+        self.assertEqual(self.done("cat", f"{INI}.dpkg-old"), changed)
+
+    def test_disabled(self) -> None:
+        """One that was disabled and stopped stays so."""
+        self.done("systemctl", "disable", "--now", "socketd")
+        self.done("dpkg", "--install", self.package)
+        self.assertEqual(self.shown("UnitFileState"), "disabled")
+        self.assertEqual(self.shown("ActiveState"), "inactive")
