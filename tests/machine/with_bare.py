@@ -49,7 +49,7 @@ SHOWN = 20000
 SERVERS = ("make run", "socketd run")
 
 #: The daemon of the package, as its unit starts it.
-UNIT = "$(sed -n s/^ExecStart=//p /lib/systemd/system/socketd.service)"
+UNIT = "$(sed -n s/^ExecStart=//p /usr/lib/systemd/system/socketd.service)"
 
 #: twistd of the environment that pipx or uv has made, as the guide names it.
 [TWISTD] = re.findall(r"`(\$\(dirname .* socketd)`", GUIDE)

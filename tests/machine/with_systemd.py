@@ -194,7 +194,7 @@ class StartTests(Case):
 
     def test_clock_can_be_read(self) -> None:
         """What the unit allows the daemon to call is enough to read the state of the clock."""
-        unit = self.done("cat", "/lib/systemd/system/socketd.service")
+        unit = self.done("cat", "/usr/lib/systemd/system/socketd.service")
         lines = [line for line in unit.splitlines() if line.startswith("SystemCall")]
         program = "import ctypes; print(ctypes.CDLL(None).adjtimex(bytes(208)) >= 0)"
         properties = [f"--property={line}" for line in (*lines, "CapabilityBoundingSet=")]
