@@ -25,7 +25,7 @@ from socketd.net.sockets.group import SINGLE, Spread, begin, bind_group, steer
 from socketd.net.sockets.sockopts import Refused, change
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import BindAddress, Listener, bind_address, canonical_host
-from socketd.settings.model import IProtocolSpec, SocketOptions
+from socketd.settings.model import ProtocolSpec, SocketOptions
 
 _COUNT_CHANGED = "another number of workers would serve it; start the daemon again for that"
 
@@ -279,7 +279,7 @@ def bind_for_twisted(listener: Listener, options: SocketOptions) -> Bound:
         raise CannotListenError(interface, place, problem) from None
 
 
-def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec) -> Bound:
+def inherit(listener: Listener, found: InheritedSocket, declared: ProtocolSpec) -> Bound:
     """
     Use an inherited socket for a listener.
 

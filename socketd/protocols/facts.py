@@ -92,14 +92,10 @@ def _facts(
 def _address(address: IAddress | None) -> dict[str, Any] | None:
     if isinstance(address, IPv4Address | IPv6Address):
         return {"address": address.host, "port": address.port}
-    if isinstance(address, UNIXAddress):
-        return {"path": None if address.name is None else _path(address.name)}
-    return None
-
-
-def _path(name: str | bytes) -> str:
-    raw = os.fsencode(name)
-    return decoded(b"@" + raw[1:] if raw[:1] == b"\0" else raw)
+    if not isinstance(address, UNIXAddress):
+        return None
+    raw = None if address.name is None else os.fsencode(address.name)
+    return {"path": raw and decoded(b"@" + raw[1:] if raw[:1] == b"\0" else raw)}
 
 
 def _tls(transport: Any) -> dict[str, Any]:

@@ -267,24 +267,14 @@ def parse_framing(text: str) -> Callable[[int], Framing]:
 def _length(text: str) -> Callable[[int], Framing]:
     size, *more = text.split(":")
     little = more[:1] == ["little"]
-    offset = more[little:]
-    if size not in ("1", "2", "4") or len(offset) > 1:
+    place, *rest = more[little:] or ["at=0"]
+    if size not in ("1", "2", "4") or rest or not place.startswith("at="):
         raise ValueError(f"is no length field; {_LENGTHS}")
-    return partial(
-        Counted,
-        size=int(size),
-        byteorder="little" if little else "big",
-        offset=_offset(offset[0]) if offset else 0,
-    )
-
-
-def _offset(text: str) -> int:
-    if not text.startswith("at="):
-        raise ValueError(f"is no length field; {_LENGTHS}")
-    offset = parse_number(text.removeprefix("at="))
+    offset = parse_number(place.removeprefix("at="))
     if offset > MAX_OFFSET:
         raise ValueError(f"has its length too far behind; write at=0 to at={MAX_OFFSET}")
-    return offset
+    byteorder = "little" if little else "big"
+    return partial(Counted, size=int(size), byteorder=byteorder, offset=offset)
 
 
 def _delimiter(text: str) -> Callable[[int], Framing]:
@@ -294,17 +284,12 @@ def _delimiter(text: str) -> Callable[[int], Framing]:
     return partial(Delimited, delimiter=delimiter)
 
 
-def _fixed(text: str) -> Callable[[int], Framing]:
-    return partial(Fixed, size=_SIZE.parse(text))
-
-
-def _idle(text: str) -> Callable[[int], Framing]:
-    return partial(Idle, silence=_SILENCE.parse(text))
-
-
 _SIZE = within(SIZE, 1, MAX_MESSAGE, "write fixed:1 to fixed:64KiB")
 _SILENCE = within(DURATION, *SILENCES, "write idle:1ms to idle:1m")
 _WORDS: dict[str, Callable[[int], Framing]] = {"chunk": Chunks, "line": Lines}
-_WITH_ARGUMENT = {
-    "length": _length, "delimiter": _delimiter, "fixed": _fixed, "idle": _idle,
-}  # fmt: skip
+_WITH_ARGUMENT: dict[str, Callable[[str], Callable[[int], Framing]]] = {
+    "length": _length,
+    "delimiter": _delimiter,
+    "fixed": lambda text: partial(Fixed, size=_SIZE.parse(text)),
+    "idle": lambda text: partial(Idle, silence=_SILENCE.parse(text)),
+}

@@ -1,14 +1,16 @@
-"""The specification that a protocol module exports, and the context that its protocols get."""
+"""
+The context that protocols get, and what they may do; L{ProtocolSpec} is what their modules export.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import Factory, define, field, frozen
-from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import Interface
 
@@ -17,7 +19,7 @@ from socketd.common.events import Event
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.paths import state_directory
 from socketd.common.system_clock import ClockState
-from socketd.settings.listeners import Listener
+from socketd.settings.model import ProtocolSpec as ProtocolSpec  # noqa: F401
 from socketd.settings.options import option
 from socketd.settings.value_types import SIZE, within
 
@@ -26,7 +28,7 @@ MAX_AMPLIFY = 512
 
 
 def udp_amplify_option() -> Any:
-    """Declare C{udp_amplify}; C{reply_floor} of the protocol's specification must return it."""
+    """Declare C{udp_amplify}."""
     return option(
         within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),
         0,
@@ -125,60 +127,3 @@ class ProtocolContext:
     open_port: Callable[[DatagramProtocol, str, int], Callable[[], None]] = field(
         default=_open_no_port, kw_only=True
     )
-
-
-@frozen
-class NoOptions:
-    """The options of a protocol without options of its own."""
-
-
-@frozen
-class ProtocolSpec:
-    """
-    The specification of one protocol.
-
-    @ivar options: an attrs class made of L{socketd.settings.options.option}.
-    @ivar stream: makes the protocol of one connection; C{None} if streams are not supported.
-    @ivar datagram: makes the protocol of one port; C{None} if datagrams are not supported.
-    @ivar reply_floor: maps the options to the reply size (bytes) that is allowed however short the
-        datagram is; a longer reply must not exceed its request.
-    @ivar shortest_reply: maps the options to the size (bytes) of the shortest reply to an empty
-        datagram.
-    @ivar source_ports: reserved source ports that are served nevertheless; such a protocol must
-        not answer replies, or two services could loop.
-    @ivar udp_rate: the default rate limit per source (datagrams per second).
-    @ivar udp_burst: the default burst per source (datagrams).
-    @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
-    @ivar ip_header: whether it reads C{transport.ip_header}, too: the TTL and the TOS of the
-        current datagram; C{transport.mark(TOS)} has the next answer leave with TTL 255 and that
-        TOS.
-    @ivar further_ports: maps the options to the UDP ports that C{context.open_port} may open.
-    @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
-        of an option's name and the error; an empty name stands for the section.
-    @ivar hints: maps the options, the listeners, and the listeners of the services that refer to
-        it, to what is valid and may not be meant: pairs of an option that is given, and a message.
-    @ivar references: its options that name another service, and the protocol of that.
-    @ivar fixed: common options that it gives their only value, as written in a file.
-    @ivar defaults: common options that have another default for it, as written in a file.
-    """
-
-    options: type[Any] = NoOptions
-    stream: Callable[[Any, ProtocolContext], IProtocol] | None = None
-    datagram: Callable[[Any, ProtocolContext], DatagramProtocol] | None = None
-    reply_floor: Callable[[Any], int] = lambda options: 0
-    shortest_reply: Callable[[Any], int] = lambda options: 0
-    source_ports: Container[int] = frozenset()
-    udp_rate: float = 1.0
-    udp_burst: int = 8
-    timestamped: bool = False
-    ip_header: bool = False
-    further_ports: Callable[[Any], range] = lambda options: range(0)
-    refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
-        lambda options, listeners: ()
-    )
-    hints: Callable[
-        [Any, Sequence[Listener], Sequence[Listener]], Iterable[tuple[str, str]]
-    ] = lambda options, listeners, users: ()
-    references: Mapping[str, str] = field(factory=dict)
-    fixed: Mapping[str, str] = field(factory=dict)
-    defaults: Mapping[str, str] = field(factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from socketd.settings.diagnostics import Diagnostic, nearest
 from socketd.settings.faults.profile import FaultProfile
 from socketd.settings.model import ServiceSettings
-from socketd.settings.options import declared
+from socketd.settings.options import DATAGRAM, STREAM, declared
 from socketd.settings.tls import TlsOptions
 
 
@@ -23,6 +23,16 @@ def check_service(
     yield from _check_proxies(service)
     if service.common.fault:
         yield from _check_fault(service, faults)
+
+
+def misplaced(service: ServiceSettings) -> Iterator[tuple[str, ValueError]]:
+    """List the protocol's options that are for streams, or datagrams, where there are none."""
+    streams, datagrams = service.forms
+    missing = {} if streams else {STREAM: "connections, and no listener here has any"}
+    missing |= {} if datagrams else {DATAGRAM: "datagrams, and no listener here takes any"}
+    for name, one in declared(type(service.options)).items():
+        if one.form in missing and getattr(service.options, one.attribute) != one.default:
+            yield name, ValueError(f"is for {missing[one.form]}")
 
 
 def _check_tls(service: ServiceSettings) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from socketd.settings.model import (
     DEFAULTS,
     AccessOptions,
     DaemonOptions,
-    IProtocolSpec,
+    ProtocolSpec,
     ServiceOptions,
     SocketOptions,
 )
@@ -35,7 +35,7 @@ _INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
 
 
 def where_it_belongs(
-    section: str, name: str, value: str, protocols: Mapping[str, IProtocolSpec], runtime: str
+    section: str, name: str, value: str, protocols: Mapping[str, ProtocolSpec], runtime: str
 ) -> str:
     """
     Say in which section an unknown option belongs, or which option has this name in other
@@ -61,7 +61,7 @@ def where_it_belongs(
     return ""
 
 
-def _owners(name: str, protocols: Mapping[str, IProtocolSpec]) -> Iterator[str]:
+def _owners(name: str, protocols: Mapping[str, ProtocolSpec]) -> Iterator[str]:
     """List the protocols that have an option; imports all, so it is called for errors only."""
     for protocol in protocols:
         # A protocol that cannot be imported matters only to services that use it.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from attrs import define, evolve, field
 
-from socketd.settings.checks import check_service
+from socketd.settings.checks import check_service, misplaced
 from socketd.settings.diagnostics import Diagnostic, Mistakes, SettingsError, nearest
 from socketd.settings.faults.profile import FAULT, OFF, FaultOptions, FaultProfile, contradictions
 from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
@@ -25,7 +26,7 @@ from socketd.settings.model import (
     DEFAULTS,
     AccessOptions,
     DaemonOptions,
-    IProtocolSpec,
+    ProtocolSpec,
     ServiceOptions,
     ServiceSettings,
     Settings,
@@ -49,7 +50,7 @@ Validator = Callable[[Settings], Iterable[Diagnostic]]
 
 def load(
     file: str,
-    protocols: Mapping[str, IProtocolSpec],
+    protocols: Mapping[str, ProtocolSpec],
     runtime: str,
     validate: Validator = lambda settings: (),
 ) -> Settings:
@@ -68,7 +69,7 @@ def load(
 def parse(
     text: str,
     file: str,
-    protocols: Mapping[str, IProtocolSpec],
+    protocols: Mapping[str, ProtocolSpec],
     runtime: str,
     validate: Validator = lambda settings: (),
 ) -> Settings:
@@ -80,7 +81,7 @@ def assemble(
     sections: list[IniSection],
     diagnostics: list[Diagnostic],
     file: str,
-    protocols: Mapping[str, IProtocolSpec],
+    protocols: Mapping[str, ProtocolSpec],
     runtime: str,
     validate: Validator = lambda settings: (),
     is_local: bool = False,
@@ -106,7 +107,7 @@ class _Loader:
     """The state of one load, with the diagnostics so far."""
 
     file: str
-    protocols: Mapping[str, IProtocolSpec]
+    protocols: Mapping[str, ProtocolSpec]
     runtime: str
     diagnostics: list[Diagnostic]
     is_local: bool = False
@@ -222,7 +223,7 @@ class _Loader:
 
     def _preset(
         self,
-        declaration: IProtocolSpec,
+        declaration: ProtocolSpec,
         section: IniSection,
         known: Mapping[str, Option],
         values: dict[str, Any],
@@ -258,13 +259,13 @@ class _Loader:
     ) -> None:
         """Report what the protocol finds wrong with its options and listeners together."""
         refusals = service.declared.refusals(service.options, service.listeners)
-        for option, error in refusals:
+        for option, error in chain(misplaced(service), refusals):
             if option in entries:
                 self._report_error(section.name, option, entries[option], error)
             else:
                 self._report(section.line, str(error), section.name)
 
-    def _protocol(self, section: IniSection) -> tuple[str, IProtocolSpec] | None:
+    def _protocol(self, section: IniSection) -> tuple[str, ProtocolSpec] | None:
         """Look up the protocol of a section; report one that is unknown or cannot be imported."""
         entry = section.entries.get("protocol", IniValue(section.name, section.line))
         if entry.value in self.protocols:
@@ -319,7 +320,7 @@ class _Loader:
         section: str,
         entries: Mapping[str, IniValue],
         common: Mapping[str, Any],
-        declaration: IProtocolSpec,
+        declaration: ProtocolSpec,
     ) -> Iterator[Listener]:
         if "listen" not in entries:
             return
@@ -408,7 +409,7 @@ def _filled(values: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str,
     }  # fmt: skip
 
 
-def _check_form(listener: Listener, declaration: IProtocolSpec) -> None:
+def _check_form(listener: Listener, declaration: ProtocolSpec) -> None:
     if listener.is_inherited:
         return
     form = "stream" if listener.is_stream else "datagram"

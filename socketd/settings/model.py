@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -299,72 +299,62 @@ class SocketOptions:
 MAX_FURTHER = 128
 
 
-class IProtocolSpec(Protocol):
-    """The part of L{socketd.protocols.spec.ProtocolSpec} that the settings use."""
+@frozen
+class NoOptions:
+    """The options of a protocol without options of its own."""
 
-    @property
-    def options(self) -> type[Any]:
-        """The protocol's own options, an attrs class of L{option} fields."""
 
-    @property
-    def stream(self) -> Any:
-        """The stream protocol factory; C{None} if streams are not supported."""
+@frozen
+class ProtocolSpec:
+    """
+    The specification of one protocol.
 
-    @property
-    def datagram(self) -> Any:
-        """The datagram protocol factory; C{None} if datagrams are not supported."""
+    @ivar options: an attrs class made of L{socketd.settings.options.option}.
+    @ivar stream: makes the protocol (C{IProtocol}) of one connection, of the options and a
+        L{socketd.protocols.spec.ProtocolContext}; C{None} if streams are not supported.
+    @ivar datagram: makes the C{DatagramProtocol} of one port, likewise.
+    @ivar reply_floor: maps the options to the reply size (bytes) that is allowed however short the
+        datagram is; a longer reply must not exceed its request. By default their C{udp_amplify}.
+    @ivar shortest_reply: maps the options to the size (bytes) of the shortest reply to an empty
+        datagram.
+    @ivar source_ports: reserved source ports that are served nevertheless; such a protocol must
+        not answer replies, or two services could loop.
+    @ivar udp_rate: the default rate limit per source (datagrams per second).
+    @ivar udp_burst: the default burst per source (datagrams).
+    @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
+    @ivar ip_header: whether it reads C{transport.ip_header}, too: the TTL and the TOS of the
+        current datagram; C{transport.mark(TOS)} has the next answer leave with TTL 255 and that
+        TOS.
+    @ivar further_ports: maps the options to the UDP ports that C{context.open_port} may open.
+    @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
+        of an option's name and the error; an empty name stands for the section.
+    @ivar hints: maps the options, the listeners, and the listeners of the services that refer to
+        it, to what is valid and may not be meant: pairs of an option that is given, and a message.
+    @ivar references: its options that name another service, and the protocol of that.
+    @ivar fixed: common options that it gives their only value, as written in a file.
+    @ivar defaults: common options that have another default for it, as written in a file.
+    """
 
-    @property
-    def reply_floor(self) -> Any:
-        """Maps the options to the reply size (bytes) that is always allowed."""
-
-    @property
-    def shortest_reply(self) -> Any:
-        """Maps the options to the size (bytes) of the shortest reply to an empty datagram."""
-
-    @property
-    def source_ports(self) -> Container[int]:
-        """Reserved source ports that its datagrams may have."""
-
-    @property
-    def udp_rate(self) -> float:
-        """The default rate limit per source (datagrams per second)."""
-
-    @property
-    def udp_burst(self) -> int:
-        """The default burst per source (datagrams)."""
-
-    @property
-    def timestamped(self) -> bool:
-        """Whether its datagrams need kernel receive timestamps."""
-
-    @property
-    def ip_header(self) -> bool:
-        """Whether its datagrams need what their IP headers say."""
-
-    @property
-    def further_ports(self) -> Any:
-        """Maps the options to the UDP ports that it may open beside its listeners."""
-
-    @property
-    def refusals(self) -> Any:
-        """Maps the options and the listeners to what is wrong with them together."""
-
-    @property
-    def hints(self) -> Any:
-        """Maps options, listeners and those of its users to what may be unintended."""
-
-    @property
-    def references(self) -> Mapping[str, str]:
-        """Its options that name another service, and the protocol of that."""
-
-    @property
-    def fixed(self) -> Mapping[str, str]:
-        """Common options that it gives their only value, as written in a file."""
-
-    @property
-    def defaults(self) -> Mapping[str, str]:
-        """Common options that have another default for it, as written in a file."""
+    options: type[Any] = NoOptions
+    stream: Any = None
+    datagram: Any = None
+    reply_floor: Callable[[Any], int] = lambda options: getattr(options, "udp_amplify", 0)
+    shortest_reply: Callable[[Any], int] = lambda options: 0
+    source_ports: Container[int] = frozenset()
+    udp_rate: float = 1.0
+    udp_burst: int = 8
+    timestamped: bool = False
+    ip_header: bool = False
+    further_ports: Callable[[Any], range] = lambda options: range(0)
+    refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
+        lambda options, listeners: ()
+    )
+    hints: Callable[
+        [Any, Sequence[Listener], Sequence[Listener]], Iterable[tuple[str, str]]
+    ] = lambda options, listeners, users: ()
+    references: Mapping[str, str] = attrs.field(factory=dict)
+    fixed: Mapping[str, str] = attrs.field(factory=dict)
+    defaults: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @frozen
@@ -385,7 +375,7 @@ class ServiceSettings:
 
     name: str
     protocol: str
-    declared: IProtocolSpec
+    declared: ProtocolSpec
     listeners: tuple[Listener, ...]
     common: ServiceOptions
     policy: AccessOptions

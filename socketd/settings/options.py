@@ -17,15 +17,23 @@ from socketd.settings.value_types import ValueType
 #: Marks an option that has no default and must be given.
 REQUIRED = attrs.NOTHING
 
+#: The two forms of transport.
+STREAM, DATAGRAM = "stream", "datagram"
+
 
 @frozen
 class Option:
-    """One declared option; its default is parsed, or C{REQUIRED}."""
+    """
+    One declared option; its default is parsed, or C{REQUIRED}.
+
+    @ivar form: L{STREAM} or L{DATAGRAM}, if it means nothing to the other.
+    """
 
     name: str
     type: ValueType
     default: Any
     help: str
+    form: str = ""
 
     @property
     def attribute(self) -> str:
@@ -33,13 +41,14 @@ class Option:
         return self.name.replace("-", "_")
 
 
-def option(type: ValueType, default: Any, help: str, name: str = "") -> Any:
+def option(type: ValueType, default: Any, help: str, name: str = "", form: str = "") -> Any:
     """
     Declare a field of an options class.
 
     @param name: the name in the file, if it has a hyphen where that of the field cannot.
+    @param form: as for L{Option}.
     """
-    metadata = {"type": type, "help": help} | ({"name": name} if name else {})
+    metadata = {"type": type, "help": help, "form": form} | ({"name": name} if name else {})
     return attrs.field(default=default, metadata=metadata, kw_only=True)
 
 

@@ -12,8 +12,7 @@ from functools import partial
 from random import Random
 
 from socketd.net.faults.datagrams import FAULT_QUEUE, MAX_HELD
-from socketd.protocols.rules.expressions import compile_expression
-from socketd.protocols.rules.refusals import MAX_STEPS
+from socketd.protocols.rules.ruleset import MAX_STEPS, compile_expression
 from socketd.web.guard import TOKEN
 from socketd.web.live import MAX_VIEWERS
 from tests.chaos import figures

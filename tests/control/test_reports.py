@@ -12,8 +12,7 @@ from socketd.common.errors import CommandError
 from socketd.control import reports
 from socketd.control.commands import execute
 from socketd.control.results import CommandResult
-from socketd.protocols.measure.numbered import NumberedSource
-from socketd.protocols.measure.sequence import Arrivals
+from socketd.protocols.measure.sequence import Arrivals, Sender
 from tests.control.fakes import FakeOperatorSession, make_daemon
 from tests.support.daemons import DaemonCase
 
@@ -52,7 +51,7 @@ class SourcesTests(SynchronousTestCase):
         arrivals = Arrivals()
         for number in numbers:
             arrivals.add(number)
-        service_state.sources[source] = NumberedSource(arrivals, 7.5)
+        service_state.sources[source] = Sender(arrivals, 7.5)
 
     def execute(self, line: str) -> CommandResult:
         """Execute a command."""

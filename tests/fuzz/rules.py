@@ -8,9 +8,8 @@ from twisted.internet.testing import StringTransport
 
 from socketd.protocols.rules.conversation import Conversation, Script
 from socketd.protocols.rules.grammar import MAX_ANSWER, MAX_GROUPS, MAX_MISTAKES, parse_lines
-from socketd.protocols.rules.refusals import MAX_STEPS, refusals_of
 from socketd.protocols.rules.rule import Expression, Rule
-from socketd.protocols.rules.ruleset import RuleSet
+from socketd.protocols.rules.ruleset import MAX_STEPS, RuleSet, refusals_of
 from socketd.settings.diagnostics import Mistakes
 from tests.protocols.fakes import context, make_stream
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.measure.sequence import WINDOW
+from socketd.protocols.measure.sequence import EXPIRY, MAX_SESSIONS, WINDOW
 from socketd.protocols.measure.stamp import CLASSES, RESULTS
-from socketd.protocols.measure.stamp_sessions import EXPIRY, MAX_SESSIONS
 from socketd.protocols.measure.stamp_tlv import MAX_TLVS
 from tests.support.pages import chapter
 from tests.support.source_tree import ROOT

@@ -11,8 +11,13 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.registry import GROUP, OURS, Registry, installed
-from socketd.protocols.spec import NoOptions, ProtocolSpec
-from socketd.settings.model import AccessOptions, ServiceOptions, SocketOptions
+from socketd.settings.model import (
+    AccessOptions,
+    NoOptions,
+    ProtocolSpec,
+    ServiceOptions,
+    SocketOptions,
+)
 from socketd.settings.options import REQUIRED, declared
 from tests.protocols.fakes import context
 

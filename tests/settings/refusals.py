@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
-from socketd.settings.model import IProtocolSpec, Settings
+from socketd.settings.model import ProtocolSpec, Settings
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import NUMBER, TEXT, YES_NO
 
@@ -55,16 +55,16 @@ PROTOCOLS: Mapping[str, Any] = {
 
 
 @frozen
-class Importing(Mapping[str, IProtocolSpec]):
+class Importing(Mapping[str, ProtocolSpec]):
     """Protocols whose import can fail, and that remember which were imported."""
 
     imported: list[str] = field(factory=list)
 
-    def __getitem__(self, name: str) -> IProtocolSpec:
+    def __getitem__(self, name: str) -> ProtocolSpec:
         self.imported.append(name)
         if name == "broken":
             raise ImportError("no module named crypt")
-        found: IProtocolSpec = PROTOCOLS[name]
+        found: ProtocolSpec = PROTOCOLS[name]
         return found
 
     def __iter__(self) -> Any:
@@ -86,12 +86,12 @@ def refusal(read: Callable[..., Any], *arguments: Any) -> str:
     return ""
 
 
-def parsed(text: str, protocols: Mapping[str, IProtocolSpec] = PROTOCOLS) -> Settings:
+def parsed(text: str, protocols: Mapping[str, ProtocolSpec] = PROTOCOLS) -> Settings:
     """Read a configuration that is right."""
     return parse(text, "FILE", protocols, RUNTIME)
 
 
-def diagnostics(text: str, protocols: Mapping[str, IProtocolSpec] = PROTOCOLS) -> list[str]:
+def diagnostics(text: str, protocols: Mapping[str, ProtocolSpec] = PROTOCOLS) -> list[str]:
     """List what is wrong with a configuration, as the operator reads it."""
     try:
         parsed(text, protocols)

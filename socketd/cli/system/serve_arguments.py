@@ -14,7 +14,7 @@ from socketd.settings.diagnostics import Diagnostic, SettingsError, likeliest, s
 from socketd.settings.faults.profile import FAULT
 from socketd.settings.hints import COMMON, IN_PROFILE
 from socketd.settings.ini import IniSection, IniValue
-from socketd.settings.model import DAEMON, DaemonOptions, IProtocolSpec
+from socketd.settings.model import DAEMON, DaemonOptions, ProtocolSpec
 from socketd.settings.options import declared
 
 #: C{OPTION=VALUE}; any other argument is a listener.
@@ -59,7 +59,7 @@ class Sections:
     """
 
     words: Sequence[str]
-    protocols: Mapping[str, IProtocolSpec]
+    protocols: Mapping[str, ProtocolSpec]
     diagnostics: list[Diagnostic] = field(factory=list, init=False)
     listeners: list[str] = field(factory=list, init=False)
     service: dict[str, IniValue] = field(factory=dict, init=False)

@@ -48,6 +48,5 @@ declaration = ProtocolSpec(
     datagram=lambda options, context: TimeOfDayDatagrams(
         daytime_line, options.format, context.wall_clock
     ),
-    reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: len(daytime_line(0, options.format)),
 )

@@ -8,7 +8,7 @@ and private modes 6 and 7, whose replies are longer than their requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -61,17 +61,13 @@ class NtpDatagrams(DatagramProtocol):
         def answer_from(at: int, count: int) -> bool:
             if batch.lengths[at : at + count].count(LENGTH) < count:
                 return False
-            self._answer_group(batch, [*zip(batch.read(REQUEST, count), times[at:])])
+            requests: list[Any] = [*zip(batch.read(REQUEST, count), times[at:])]
+            # What takes long is done before the clock is read.
+            self._writer.prepare(requests[0], self._clock_state())
+            self._groups.send(batch, self._now, partial(self._writer.answers, requests))
             return True
 
         self._groups.serve(batch, self._now, answer_from)
-
-    def _answer_group(
-        self, batch: IDatagramBatch, requests: Sequence[tuple[tuple[bytes, int], Instant]]
-    ) -> None:
-        """Answer the next requests; what takes long is done before the clock is read."""
-        self._writer.prepare(requests[0], self._clock_state())
-        self._groups.send(batch, self._now, partial(self._writer.answers, requests))
 
     def _received(self) -> Instant:
         """Tell when the current datagram came."""

@@ -63,7 +63,11 @@ class BatchWriter:
         """Write what answers to the next requests have in common, of which this is the first."""
         (start, _), received = request
         if state is not self._state:
-            self._begin(state)
+            # Nothing holds any more.
+            self._state = state
+            self._fuzz = max(0, 32 + state.precision)
+            self._kept_bits = _MASK >> self._fuzz << self._fuzz
+            self._first, self._last = 1, 0
         if start not in self._heads or not self._first <= received <= self._last:
             self._renew(start, received, received)
 
@@ -115,13 +119,6 @@ class BatchWriter:
     def _usual(self, sent: Instant) -> tuple[Instant, Instant]:
         """Between which times of arrival the heads hold, and the clock was not set meanwhile."""
         return max(self._first, sent - MAX_STAY), min(self._last, sent)
-
-    def _begin(self, state: ClockState) -> None:
-        """Begin with another state of the clock: nothing holds any more."""
-        self._state = state
-        self._fuzz = max(0, 32 + state.precision)
-        self._kept_bits = _MASK >> self._fuzz << self._fuzz
-        self._first, self._last = 1, 0
 
     def _renew(self, start: bytes, received: Instant, sent: Instant) -> bytes:
         """

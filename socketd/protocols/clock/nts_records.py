@@ -121,16 +121,13 @@ class RecordReader:
             record = Record(first & ~_CRITICAL, bool(first & _CRITICAL), body)
             self._at = begin + length
             if record.type == Type.END:
-                return self._ended(record)
+                if record.body or not record.critical or self._at < len(self._buffer):
+                    raise RecordError(Code.BAD_REQUEST)
+                return self._records
             self._records.append(record)
         if len(self._buffer) > MAX_MESSAGE:
             raise RecordError(Code.BAD_REQUEST)
         return None
-
-    def _ended(self, record: Record) -> list[Record]:
-        if record.body or not record.critical or self._at < len(self._buffer):
-            raise RecordError(Code.BAD_REQUEST)
-        return self._records
 
 
 @frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -11,8 +10,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
 from socketd.protocols.spec import ProtocolSpec
-from socketd.settings.listeners import Listener, only_datagrams
-from socketd.settings.options import option
+from socketd.settings.options import STREAM, option
 from socketd.settings.value_types import SIZE
 
 #: The characters of a line without CR LF (RFC 864).
@@ -40,7 +38,9 @@ BLOCK = PATTERN * (MAX_BLOCK // len(PATTERN))
 class ChargenOptions:
     """The options of C{chargen}."""
 
-    bytes: int = option(SIZE, 0, "Close a connection after so many bytes; 0: send without end.")
+    bytes: int = option(
+        SIZE, 0, "Close a connection after so many bytes; 0: send without end.", form=STREAM
+    )
 
 
 @implementer(IPullProducer, IHalfCloseableProtocol)
@@ -115,16 +115,8 @@ class ChargenDatagrams(DatagramProtocol):
             self.transport.write(PATTERN[: min(len(datagram), MAX_ANSWER)], addr)
 
 
-def _refusals(
-    options: ChargenOptions, listeners: Sequence[Listener]
-) -> Iterator[tuple[str, ValueError]]:
-    if options.bytes and only_datagrams(listeners):
-        yield "bytes", ValueError("is for connections, and no listener here has any")
-
-
 declaration = ProtocolSpec(
     options=ChargenOptions,
     stream=lambda options, context: BoundedChargen(options.bytes) if options.bytes else Chargen(),
     datagram=lambda options, context: ChargenDatagrams(),
-    refusals=_refusals,
 )

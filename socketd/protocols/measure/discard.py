@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -11,8 +10,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
-from socketd.settings.listeners import Listener, only_datagrams
-from socketd.settings.options import option
+from socketd.settings.options import STREAM, option
 from socketd.settings.value_types import YES_NO
 
 _BITS = 8
@@ -26,6 +24,7 @@ class DiscardOptions:
         YES_NO,
         False,
         "Answer a client that ends its sending with one line: bytes, seconds and rate.",
+        form=STREAM,
     )
 
 
@@ -65,16 +64,8 @@ def _make_stream(options: DiscardOptions, context: ProtocolContext) -> Protocol:
     return ReportingDiscard(context.clock) if options.report else Protocol()
 
 
-def _refusals(
-    options: DiscardOptions, listeners: Sequence[Listener]
-) -> Iterator[tuple[str, ValueError]]:
-    if options.report and only_datagrams(listeners):
-        yield "report", ValueError("is for connections, and no listener here has any")
-
-
 declaration = ProtocolSpec(
     options=DiscardOptions,
     stream=_make_stream,
     datagram=lambda options, context: DatagramProtocol(),
-    refusals=_refusals,
 )

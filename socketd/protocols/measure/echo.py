@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -12,10 +11,9 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
 from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
-from socketd.protocols.measure.numbered import NumberField, NumberedSources
+from socketd.protocols.measure.sequence import NumberedSources, NumberField
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
-from socketd.settings.listeners import Listener, only_streams
-from socketd.settings.options import option
+from socketd.settings.options import DATAGRAM, option
 from socketd.settings.value_types import ValueType
 
 #: The longest payload of a UDP datagram over IPv4, in bytes.
@@ -44,6 +42,7 @@ class EchoOptions:
         None,
         "Where each datagram has its number, most significant byte first: loss, duplicates and"
         " reordering are counted by source (0:4 is the first four bytes).",
+        form=DATAGRAM,
     )
 
 
@@ -88,16 +87,8 @@ def _make_datagrams(options: EchoOptions, context: ProtocolContext) -> DatagramP
     return NumberedEchoDatagrams(options.sequence, context)
 
 
-def _refusals(
-    options: EchoOptions, listeners: Sequence[Listener]
-) -> Iterator[tuple[str, ValueError]]:
-    if options.sequence and only_streams(listeners):
-        yield "sequence", ValueError("is for datagrams, and no listener here takes any")
-
-
 declaration = ProtocolSpec(
     options=EchoOptions,
     stream=lambda options, context: Echo(),
     datagram=_make_datagrams,
-    refusals=_refusals,
 )

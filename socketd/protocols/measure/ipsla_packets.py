@@ -61,19 +61,18 @@ _DAY = 86_400 * _SECOND
 _MILLISECOND = 10**6
 _MASK = (1 << 64) - 1
 
-_MESSAGE = struct.Struct("!BBH4xHH")
+# Sequence number and command; behind the address port and milliseconds.
+_MESSAGE = struct.Struct("!xB6xH")
 _IPV4_END = struct.Struct("!HH")
-_IPV6_END = struct.Struct("!HHI")
-_TYPE = struct.Struct("!H")
-_DELTA = struct.Struct("!H")
-_TIME = struct.Struct("!I")
+_IPV6_END = struct.Struct("!H2xI")
+_SHORT = struct.Struct("!H")
+_LONG = struct.Struct("!I")
 _TIMES = struct.Struct("!QQ")
 
 # Where a probe has its sequence number, and behind it its copy.
 _MILLISECOND_SEQUENCE, _MICROSECOND_SEQUENCE = 12, 52
 
 # Where one of version 2 has the number of its answer.
-_NUMBER = struct.Struct("!I")
 _NUMBER_AT = 56
 
 
@@ -121,15 +120,18 @@ def parse_request(message: bytes) -> Request:
     """
     if len(message) < SIZES[4] or message[0] != VERSION:
         raise BadRequest(MALFORMED)
-    _, sequence, _, command, _ = _MESSAGE.unpack_from(message)
+    sequence, command = _MESSAGE.unpack_from(message)
     if command not in COMMANDS:
         raise BadRequest(UNSUPPORTED)
     size = SIZES[COMMANDS[command]]
     if len(message) < size:
         raise BadRequest(MALFORMED)
-    if _is_authenticated(message[size:]):
+    rest = message[size:]
+    if rest.startswith(AUTHENTICATION) and any(rest[len(AUTHENTICATION) :]):
+        # With a digest of a key chain; without one its octets are zero.
         raise BadRequest(AUTHENTICATED)
-    port, milliseconds = _end(message[:size])
+    end = _IPV4_END if size == SIZES[4] else _IPV6_END
+    port, milliseconds = end.unpack_from(message, size - end.size)
     head = struct.pack("!BBH4x", VERSION, sequence, size)
     return Request(port, duration_of(milliseconds), head + message[HEADER:size])
 
@@ -137,20 +139,6 @@ def parse_request(message: bytes) -> Request:
 def duration_of(milliseconds: int) -> float:
     """Convert the duration of a message to seconds, within bounds."""
     return min(milliseconds / 1000, MAX_DURATION) or DEFAULT_DURATION
-
-
-def _end(message: bytes) -> tuple[int, int]:
-    """Read the port, and the duration in milliseconds, behind the address."""
-    if len(message) == SIZES[4]:
-        port, milliseconds = _IPV4_END.unpack_from(message, SIZES[4] - _IPV4_END.size)
-    else:
-        port, _, milliseconds = _IPV6_END.unpack_from(message, SIZES[6] - _IPV6_END.size)
-    return port, milliseconds
-
-
-def _is_authenticated(rest: bytes) -> bool:
-    """Tell whether there is a digest of a key chain; without one its octets are zero."""
-    return rest.startswith(AUTHENTICATION) and any(rest[len(AUTHENTICATION) :])
 
 
 def answer_probe(
@@ -163,7 +151,7 @@ def answer_probe(
     @param sent: when the answer leaves; no earlier.
     @param number: that of the answer, if a message of version 2 has opened the port.
     """
-    kind = _TYPE.unpack_from(probe)[0] if len(probe) >= _TYPE.size else None
+    kind = _SHORT.unpack_from(probe)[0] if len(probe) >= _SHORT.size else None
     if kind == ECHO:
         return probe
     if kind == MILLISECONDS and len(probe) >= _MILLISECOND_SEQUENCE + 4:
@@ -182,8 +170,8 @@ def _milliseconds(probe: bytes, received: Instant, sent: Instant) -> bytes:
     """
     found = bytearray(probe)
     stay = min(max(0, sent - received) // _MILLISECOND, 0xFFFF)
-    _DELTA.pack_into(found, 2, stay)
-    _TIME.pack_into(found, 8, received % _DAY // _MILLISECOND)
+    _SHORT.pack_into(found, 2, stay)
+    _LONG.pack_into(found, 8, received % _DAY // _MILLISECOND)
     return _with_sequence(found, _MILLISECOND_SEQUENCE)
 
 
@@ -204,10 +192,10 @@ def _measurement(probe: bytes, received: Instant, sent: Instant, number: int) ->
 
     The time of the answer is zero in what a sender sends: what has one is an answer.
     """
-    if len(probe) < _NUMBER_AT + _NUMBER.size or any(probe[20:28]):
+    if len(probe) < _NUMBER_AT + _LONG.size or any(probe[20:28]):
         return None
     found = _with_times(probe, received, sent)
-    _NUMBER.pack_into(found, _NUMBER_AT, number & 0xFFFFFFFF)
+    _LONG.pack_into(found, _NUMBER_AT, number & 0xFFFFFFFF)
     return bytes(found)
 
 

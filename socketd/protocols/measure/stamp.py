@@ -18,7 +18,7 @@ from socketd.common.counters import LOOP
 from socketd.common.system_clock import ClockState
 from socketd.protocols.batches import Groups, IBatchProtocol, IDatagramBatch
 from socketd.protocols.clock.ntp_time import instant
-from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST
+from socketd.protocols.measure.sequence import DUPLICATE, LATE, LOST, Sender, Sessions
 from socketd.protocols.measure.stamp_options import ALL_DSCPS, StampOptions
 from socketd.protocols.measure.stamp_packet import (
     AUTHENTICATED_LENGTH,
@@ -42,7 +42,6 @@ from socketd.protocols.measure.stamp_packet import (
     write_open,
     write_usual,
 )
-from socketd.protocols.measure.stamp_sessions import Session, Sessions
 from socketd.protocols.measure.stamp_tlv import Facts, answer_tlvs, sign
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import Listener
@@ -141,7 +140,7 @@ class StampDatagrams(DatagramProtocol):
 
     def _number(
         self, packets: Sequence[tuple[Any, ...]], sources: Sequence[Any]
-    ) -> tuple[Sequence[int], Sequence[Session | None]]:
+    ) -> tuple[Sequence[int], Sequence[Sender | None]]:
         """
         Number the answers to usual packets.
 
@@ -178,7 +177,7 @@ class StampDatagrams(DatagramProtocol):
         return sent
 
     def _note(
-        self, numbers: Sequence[int], sessions: Sequence[Session | None], sent: Sequence[int]
+        self, numbers: Sequence[int], sessions: Sequence[Sender | None], sent: Sequence[int]
     ) -> None:
         """Count the answers to usual packets."""
         for result in ("received", "reflected"):
@@ -275,7 +274,7 @@ class StampDatagrams(DatagramProtocol):
             session.sent += 1
             session.previous = sequence, last
 
-    def _session(self, kind: str, addr: Any, ssid: int, sequence: int) -> Session | None:
+    def _session(self, kind: str, addr: Any, ssid: int, sequence: int) -> Sender | None:
         """Find the session of a packet, and count what its number shows."""
         if self._sessions is None:
             return None
@@ -291,7 +290,7 @@ class StampDatagrams(DatagramProtocol):
         tail: bytes,
         addr: Any,
         tos: int | None,
-        session: Session | None,
+        session: Sender | None,
         sequence: int,
     ) -> tuple[bytes, int | None]:
         """

@@ -239,7 +239,8 @@ def _answer_parts(
     return 0 if end == len(value) else MALFORMED
 
 
-def _answer_padding(value: memoryview, facts: Facts) -> int:
+def _keep(value: memoryview, facts: Facts) -> int:
+    # An HMAC is checked before, and signed once the rest is written.
     return 0
 
 
@@ -327,18 +328,13 @@ def _answer_follow_up(value: memoryview, facts: Facts) -> int:
     return 0
 
 
-def _answer_hmac(value: memoryview, facts: Facts) -> int:
-    # It is checked before, and signed once the rest is written.
-    return 0
-
-
 _ANSWERS: Mapping[int, Callable[[memoryview, Facts], int]] = {
-    EXTRA_PADDING: _answer_padding,
+    EXTRA_PADDING: _keep,
     LOCATION: _answer_location,
     TIMESTAMP_INFORMATION: _answer_timestamp_information,
     CLASS_OF_SERVICE: _answer_class_of_service,
     DIRECT_MEASUREMENT: _answer_direct_measurement,
     ACCESS_REPORT: _answer_access_report,
     FOLLOW_UP_TELEMETRY: _answer_follow_up,
-    HMAC: _answer_hmac,
+    HMAC: _keep,
 }

@@ -50,17 +50,14 @@ class Ack(MessageProtocol):
         self.answer(self.framing.unterminated(message) + self._options.reply)
         wanted = self._options.operator
         if wanted == "always" or (wanted == "auto" and self._operator.attended):
-            self._ask(message)
+            self._question = self._operator.ask(
+                self.transport, self._options.operator_timeout, self._answered, message
+            )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         if self._question is not None:
             self._operator.withdraw(self._question)
-
-    def _ask(self, message: bytes) -> None:
-        self._question = self._operator.ask(
-            self.transport, self._options.operator_timeout, self._answered, message
-        )
 
     def _answered(self, reply: bytes) -> None:
         """Send the operator's reply, then process the messages that waited for it."""
@@ -69,7 +66,4 @@ class Ack(MessageProtocol):
         self.go_on()
 
 
-declaration = ProtocolSpec(
-    options=AckOptions,
-    stream=lambda options, context: Ack(options, context),
-)
+declaration = ProtocolSpec(options=AckOptions, stream=Ack)

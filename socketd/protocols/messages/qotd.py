@@ -125,6 +125,5 @@ declaration = ProtocolSpec(
     options=QotdOptions,
     stream=lambda options, context: Qotd(options.texts),
     datagram=lambda options, context: QotdDatagrams(options),
-    reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: min(map(len, options.texts)),
 )

@@ -16,8 +16,8 @@ from twisted.internet.protocol import DatagramProtocol
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
 from socketd.protocols.rules.options import GREETING, RULES
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec, udp_amplify_option
-from socketd.settings.listeners import Listener, only_datagrams
-from socketd.settings.options import option
+from socketd.settings.listeners import Listener
+from socketd.settings.options import STREAM, option
 from socketd.settings.value_types import TEXT, YES_NO
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class ReplyOptions:
     rules: RuleSet | None = option(
         RULES, None, "What answers which message: the first rule that matches; see docs/RULES.md."
     )
-    greeting: bytes = option(GREETING, b"", "What is sent at the start of a connection.")
+    greeting: bytes = option(
+        GREETING, b"", "What is sent at the start of a connection.", form=STREAM
+    )
     close: bool = option(YES_NO, False, "Whether to close after the first answer.")
     framing: str = framing_option(timed=True)
     max_message: int = max_message_option()
@@ -103,15 +105,11 @@ def _refusals(
     if options.reply is None and options.rules is None:
         text = "has no reply and no rules; write reply = TEXT, or rules = PATTERN -> ANSWER"
         yield "", ValueError(text)
-    if options.rules is None and not options.greeting:
-        return
-    from socketd.protocols.rules.refusals import refusals_of
-
     if options.rules is not None:
+        from socketd.protocols.rules.ruleset import refusals_of
+
         for error in refusals_of(options.rules, options.framing, options.max_message, listeners):
             yield "rules", error
-    if options.greeting and only_datagrams(listeners):
-        yield "greeting", ValueError("is for connections, and no listener here has any")
 
 
 def _shortest_reply(options: ReplyOptions) -> int:
@@ -125,7 +123,6 @@ declaration = ProtocolSpec(
     options=ReplyOptions,
     stream=_make_stream,
     datagram=_make_datagrams,
-    reply_floor=lambda options: options.udp_amplify,
     shortest_reply=_shortest_reply,
     refusals=_refusals,
 )

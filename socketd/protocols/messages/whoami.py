@@ -103,6 +103,5 @@ declaration = ProtocolSpec(
     options=WhoamiOptions,
     stream=Whoami,
     datagram=WhoamiDatagrams,
-    reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: LONGEST[options.format],
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from socketd.protocols.rules.expressions import compile_expression
 from socketd.protocols.rules.rule import (
     CONTAINS,
     PREFIX,
@@ -22,6 +21,7 @@ from socketd.protocols.rules.rule import (
     Pattern,
     Rule,
 )
+from socketd.protocols.rules.ruleset import compile_expression
 from socketd.protocols.rules.tokens import Line, WrongError
 from socketd.settings.diagnostics import Mistake, Mistakes, nearest
 from socketd.settings.value_types import DURATION, NUMBER, parse_text, within
@@ -122,15 +122,12 @@ def _parse_line(text: str, number: int) -> list[Rule]:
     answer = _answer(line, pattern.compiled.groups if isinstance(pattern, Expression) else 0)
     does = _actions(line) if answer is None or line.take("comma") else {}
     if line.tokens:
-        line.refuse(f"is not expected here; {_about_rest(line.tokens[0].text)}")
+        remedy = "write a comma before an action, and one answer"
+        if line.tokens[0].text.startswith("#"):
+            remedy = "a comment begins with a semicolon"
+        line.refuse(f"is not expected here; {remedy}")
     _check(answer, does, at)
     return [Rule(pattern, answer, line=number, column=column, **does)]
-
-
-def _about_rest(text: str) -> str:
-    if text.startswith("#"):
-        return "a comment begins with a semicolon"
-    return "write a comma before an action, and one answer"
 
 
 def _check(answer: Answer | None, does: dict[str, Any], column: int) -> None:
@@ -148,8 +145,10 @@ def _check(answer: Answer | None, does: dict[str, Any], column: int) -> None:
 
 
 def _pattern(line: Line) -> Pattern:
+    source = line.tokens[0].text
     if line.tokens[0].kind == "expression":
-        return Expression(*line.take_value("expression", _expression))
+        found = line.take_value("expression", lambda text: compile_expression(text[1:-1]))
+        return Expression(source[1:-1], found)
     where = line.take("word", PREFIX, CONTAINS)
     if line.take("word", "hex"):
         return _hex(line, where)
@@ -164,10 +163,6 @@ def _pattern(line: Line) -> Pattern:
     if line.take("word", "idle"):
         return Idle(line.take_value("word", _SILENCE.parse))
     line.refuse(f"is no pattern; {_PATTERNS}")
-
-
-def _expression(text: str) -> tuple[str, Any]:
-    return text[1:-1], compile_expression(text[1:-1])
 
 
 def _ordinal(text: str) -> int:
@@ -221,15 +216,14 @@ def _answer(line: Line, groups: int) -> Answer | None:
 
 
 def _text(line: Line, groups: int) -> Answer:
+    def parse(text: str) -> list[bytes | int]:
+        return [
+            int(match[1]) if match[1] else b'"' if match[2] else parse_text(match[0])
+            for match in _PIECE.finditer(text[1:-1])
+        ]
+
     column = line.column
-    return _checked(Answer(_joined(line.take_value("text", _parts))), groups, column)
-
-
-def _parts(text: str) -> list[bytes | int]:
-    return [
-        int(match[1]) if match[1] else b'"' if match[2] else parse_text(match[0])
-        for match in _PIECE.finditer(text[1:-1])
-    ]
+    return _checked(Answer(_joined(line.take_value("text", parse))), groups, column)
 
 
 def _joined(parts: list[bytes | int]) -> tuple[bytes | int, ...]:

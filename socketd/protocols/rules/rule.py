@@ -115,12 +115,9 @@ class Answer:
         return b"".join(part for part in self.parts if isinstance(part, bytes))
 
     def __str__(self) -> str:
-        if self.is_hex:
-            return " ".join(("hex", *(_hex(part) for part in self.parts if part != b"")))
-        written = (
-            rf"\{part}" if isinstance(part, int) else quoted(part)[1:-1] for part in self.parts
-        )
-        return f'"{"".join(written)}"'
+        write = (lambda part: part.hex(" ")) if self.is_hex else (lambda part: quoted(part)[1:-1])
+        written = [rf"\{p}" if isinstance(p, int) else write(p) for p in self.parts if p != b""]
+        return " ".join(("hex", *written)) if self.is_hex else f'"{"".join(written)}"'
 
     def filled(self, match: Any) -> bytes:
         """Return its bytes with the groups of a match; one that took no part is empty."""
@@ -164,7 +161,3 @@ class Rule:
             return self.answer.fixed
         assert isinstance(self.pattern, Expression)
         return self.answer.filled(self.pattern.compiled.search(message))
-
-
-def _hex(part: bytes | int) -> str:
-    return rf"\{part}" if isinstance(part, int) else part.hex(" ")

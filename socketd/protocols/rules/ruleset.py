@@ -1,17 +1,112 @@
-"""The rules of a service, compiled."""
+"""The rules of a service, compiled, and what is wrong with them there."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import compress
 from typing import Any
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from socketd.protocols.rules.expressions import ExpressionSet
-from socketd.protocols.rules.rule import CONTAINS, PREFIX, WHOLE, Expression, Idle, Octets, Rule
+from socketd.protocols.frames import Delimited, parse_framing
+from socketd.protocols.rules.rule import (
+    CONTAINS,
+    PREFIX,
+    WHOLE,
+    Anything,
+    Expression,
+    Idle,
+    Octets,
+    Rule,
+)
+from socketd.settings.diagnostics import Mistake, Mistakes
+from socketd.settings.listeners import Listener, only_datagrams
+
+#: Bytes that one expression may use, as compiled and for the states that it remembers. Beyond, RE2
+#: forgets states, and takes longer, in linear time still.
+EXPRESSION_MEMORY = 256 * 1024
+
+#: The same for all expressions of a service together.
+SET_MEMORY = 4 * 1024 * 1024
+
+
+def compile_expression(source: str) -> Any:
+    """
+    Compile an expression; a dot is any octet, and C{^} and C{$} are the ends of the message.
+
+    @raise ValueError: if it is wrong or too large, or there is no RE2.
+    """
+    if not source.isascii():
+        raise ValueError(r"has a character that is not ASCII; write each of its octets as \xNN")
+    try:
+        import re2
+    except ImportError:
+        raise ValueError("needs the Python package google-re2") from None
+    try:
+        return re2.compile(source.encode(), _options(re2, EXPRESSION_MEMORY))
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        text = reason.decode("ascii", "replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"is no expression of RE2: {text}") from None
+
+
+class ExpressionSet:
+    """
+    Several expressions, searched in one pass over a message.
+
+    @ivar size: their instructions: a message takes at most so many steps for each byte.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._expressions: dict[int, Any] = {}
+        self._set: Any = None
+        self._keys: list[int] = []
+
+    def add(self, key: int, expression: Any) -> None:
+        """Add a compiled expression, with the key that L{matching} gives for it."""
+        self._expressions[key] = expression
+        self.size += expression.programsize
+
+    def compile(self) -> None:
+        """
+        End the additions.
+
+        @raise ValueError: if the expressions are too large together.
+        """
+        if not self._expressions:
+            return
+        import re2
+
+        self._set = re2.Set.SearchSet(_options(re2, SET_MEMORY))
+        for expression in self._expressions.values():
+            self._set.Add(expression.pattern)
+        # The empty one matches always: without it, the memory was not enough.
+        self._set.Add(b"")
+        self._keys = [*self._expressions, -1]
+        try:
+            self._set.Compile()
+        except re2.error:
+            raise ValueError("has expressions that are too large; write shorter ones") from None
+
+    def matching(self, message: bytes) -> Collection[int]:
+        """Return the keys of the expressions that match."""
+        found = [self._keys[index] for index in self._set.Match(message) or ()]
+        if -1 in found:
+            return found
+        return [key for key, one in self._expressions.items() if one.search(message)]
+
+
+def _options(re2: Any, memory: int) -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = memory
+    options.dot_nl = True
+    # Else a peer could fill the log: RE2 writes to stderr when its memory is used up.
+    options.log_errors = False
+    return options
 
 
 @frozen
@@ -131,3 +226,57 @@ class RuleSet:
     def _find_idle(self) -> tuple[tuple[int, Rule, float], ...]:
         rules = enumerate(self.rules)
         return tuple((i, r, r.pattern.seconds) for i, r in rules if isinstance(r.pattern, Idle))
+
+
+#: The most steps of expressions for one message: 80 ms, if an expression and a message are made
+#: to take long; all others take microseconds.
+MAX_STEPS = 8 * 1024 * 1024
+
+
+def refusals_of(
+    rules: RuleSet, framing: str, max_message: int, listeners: Sequence[Listener]
+) -> Iterator[ValueError]:
+    """List what is wrong with rules in their service."""
+    found = list(_mistakes(rules, framing, only_datagrams(listeners)))
+    if found:
+        yield Mistakes(found, rules.file)
+    if rules.matcher.size * max_message > MAX_STEPS:
+        fits = MAX_STEPS // rules.matcher.size
+        yield Mistakes(
+            [
+                Mistake(
+                    rules.rules[0].line,
+                    rules.rules[0].column,
+                    f"the expressions are too large for messages of {max_message} bytes;"
+                    f" write shorter ones, or max_message = {fits}",
+                )
+            ],
+            rules.file,
+        )
+
+
+def _mistakes(rules: RuleSet, framing: str, no_streams: bool) -> Iterator[Mistake]:
+    cut = parse_framing(framing)(1)
+    mark = cut.delimiter if isinstance(cut, Delimited) else None
+    all_taken = False
+    for rule in rules.rules:
+        pattern = rule.pattern
+        text = ""
+        if all_taken and not isinstance(pattern, Idle):
+            text = "no message reaches this rule: * above takes all; write it above that"
+        elif mark is not None and isinstance(pattern, Octets) and mark in pattern.value:
+            right = evolve(pattern, value=cut.unterminated(pattern.value).replace(mark, b""))
+            text = f"matches nothing: the end of a message is no part of it; write {right}"
+        elif no_streams:
+            text = _about_stream(rule)
+        if text:
+            yield Mistake(rule.line, rule.column, text)
+        all_taken = all_taken or isinstance(pattern, Anything) and rule.times is None
+
+
+def _about_stream(rule: Rule) -> str:
+    """Say what a rule does that datagrams do not have."""
+    if isinstance(rule.pattern, Idle):
+        return "a silence is for connections, and no listener here has any"
+    does = [name for name in ("close", "reset") if getattr(rule, name)]
+    return f"{does[0]} is for connections, and no listener here has any" if does else ""

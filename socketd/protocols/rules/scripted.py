@@ -12,9 +12,8 @@ from zope.interface import implementer
 from socketd.common.counters import DELAY_QUEUE, TOO_LONG
 from socketd.protocols.frames import parse_framing
 from socketd.protocols.framing import MessageProtocol
-from socketd.protocols.rules.conversation import Conversation, Script
+from socketd.protocols.rules.conversation import Conversation, Script, Silence
 from socketd.protocols.rules.rule import Rule
-from socketd.protocols.rules.silence import Silence
 from socketd.protocols.spec import IDrainable
 
 #: The steps of expressions that count as a byte of answer, so that a batch ends with them, too:

@@ -18,22 +18,9 @@ BYTES = "application/octet-stream"
 
 #: Why a request is bad, as metrics name it.
 REASONS = (
-    "argument",
-    "body_size",
-    "encoding",
-    "expectation",
-    "header_size",
-    "host",
-    "incomplete",
-    "method",
-    "origin",
-    "path",
-    "syntax",
-    "target_size",
-    "timeout",
-    "upgrade",
-    "version",
-)
+    "argument", "body_size", "encoding", "expectation", "header_size", "host", "incomplete",
+    "method", "origin", "path", "syntax", "target_size", "timeout", "upgrade", "version",
+)  # fmt: skip
 
 #: Bytes of a piece of a long answer: one system call.
 PIECE = 16 * 1024

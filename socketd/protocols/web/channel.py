@@ -137,16 +137,12 @@ class Channel(http.HTTPChannel):
         head, self._rest = self._rest[:length], self._rest[length:]
         self._line, *lines = (line.removesuffix(b"\r") for line in head.split(b"\n")[:-1])
         try:
-            self._feed_lines([request_line(self._line), *lines])
+            for line in [request_line(self._line), *lines]:
+                if not self._bad:
+                    self.lineReceived(line)
         except BadRequest as problem:
             self.refuse(problem)
         return True
-
-    def _feed_lines(self, lines: list[bytes]) -> None:
-        for line in lines:
-            if self._bad:
-                return
-            self.lineReceived(line)
 
     def _wait(self) -> None:
         """Set the timers, and read no further, as what is left needs."""

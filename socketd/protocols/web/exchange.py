@@ -98,7 +98,8 @@ class Exchange(http.Request):
         head = self._head(answer, length)
         self.startedWriting = 1
         self.channel.note(answer.status, answer.is_noted)
-        if self.is_without_body:
+        if self.method == b"HEAD" or self.code in NO_BODY:
+            # It ends with its headers.
             self.chunked, pieces, body = 0, None, b""
         self.channel.write(head + body)
         if pieces is None:
@@ -106,11 +107,6 @@ class Exchange(http.Request):
         else:
             clock = self.channel.context.clock
             Sending(self, pieces, answer.pause, clock).start()
-
-    @property
-    def is_without_body(self) -> bool:
-        """Whether the answer ends with its headers."""
-        return self.method == b"HEAD" or self.code in NO_BODY
 
     def _head(self, answer: Answer, length: int | None) -> bytes:
         lines = [

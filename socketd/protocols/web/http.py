@@ -44,8 +44,4 @@ class HttpChannel(Channel):
         return {**self._facts, "time": timestamp(self.context.wall_clock())}
 
 
-declaration = ProtocolSpec(
-    options=HttpOptions,
-    stream=lambda options, context: HttpChannel(options, context),
-    refusals=refusals,
-)
+declaration = ProtocolSpec(options=HttpOptions, stream=HttpChannel, refusals=refusals)

@@ -65,13 +65,9 @@ def read_response(path: str) -> FixedResponse | None:
     if not parse_path(path):
         return None
     body = read_file(path, MAX_FILE, "a file to answer with", "such a file")
-    return FixedResponse(body, _media_type(path))
-
-
-def _media_type(path: str) -> str:
     # Python's own table: those of the system differ.
     found = MimeTypes().guess_type(Path(path).name)[0] or BYTES
-    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+    return FixedResponse(body, f"{found}; charset=utf-8" if found.startswith("text/") else found)
 
 
 def parse_health(text: str) -> str:
@@ -194,7 +190,7 @@ def refusals(
     if options.rules is None:
         return
     # Lazy: a service without rules does not spend the time of the import.
-    from socketd.protocols.rules.refusals import refusals_of
+    from socketd.protocols.rules.ruleset import refusals_of
 
     for error in refusals_of(options.rules, "chunk", options.max_message, listeners):
         yield "rules", error

@@ -18,8 +18,4 @@ class WebSocketChannel(Channel):
         raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *SWITCHING)
 
 
-declaration = ProtocolSpec(
-    options=WebSocketOptions,
-    stream=lambda options, context: WebSocketChannel(options, context),
-    refusals=refusals,
-)
+declaration = ProtocolSpec(options=WebSocketOptions, stream=WebSocketChannel, refusals=refusals)

@@ -7,11 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.operator_queue import OperatorQueue
 from socketd.protocols.measure.echo import NumberedEchoDatagrams, parse_sequence
-from socketd.protocols.measure.numbered import EXPIRY, MAX_NUMBERED, NumberField
+from socketd.protocols.measure.sequence import EXPIRY, MAX_NUMBERED, NumberField
 from socketd.protocols.spec import ProtocolContext
-from tests.protocols.fakes import FakeDatagramTransport, answers, make_stream
+from tests.protocols.fakes import FakeDatagramTransport, answers, complaints, make_stream
 from tests.protocols.feeding import Outcome, outcomes
-from tests.protocols.fakes import complaints
 
 EVERY_BYTE = bytes(range(256))
 

@@ -16,10 +16,10 @@ from socketd.common.system_clock import ClockState
 from socketd.net.datagram.cmsg import IpHeader
 from socketd.protocols.batches import LARGEST_GROUP, STAY, IBatchProtocol
 from socketd.protocols.measure.keys import Keys
+from socketd.protocols.measure.sequence import MAX_SESSIONS
 from socketd.protocols.measure.stamp import StampDatagrams
 from socketd.protocols.measure.stamp_options import StampOptions, parse_dscps
 from socketd.protocols.measure.stamp_packet import is_answer, timestamps
-from socketd.protocols.measure.stamp_sessions import MAX_SESSIONS
 from tests.protocols.fakes import answers, context, declaration_of
 from tests.protocols.measure import stamp_wire as wire
 from tests.protocols.measure.stamp_fakes import CAME, NOW, PRIVATE, Reflector

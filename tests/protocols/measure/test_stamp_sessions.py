@@ -1,15 +1,15 @@
-"""Tests for L{socketd.protocols.measure.stamp_sessions}."""
+"""Tests for L{socketd.protocols.measure.sequence}."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.measure.stamp_sessions import (
+from socketd.protocols.measure.sequence import (
     EXPIRY,
     MAX_SESSIONS,
     RESTART_PAUSE,
-    Session,
+    Sender,
     Sessions,
 )
 
@@ -21,7 +21,7 @@ class SessionTests(SynchronousTestCase):
         self.clock = Clock()
         self.sessions = Sessions(self.clock.seconds)
 
-    def of(self, key: str, sequence: int = 1) -> Session:
+    def of(self, key: str, sequence: int = 1) -> Sender:
         """Find a session that has a place."""
         found = self.sessions.of(key, sequence)
         assert found is not None

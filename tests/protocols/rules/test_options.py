@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.registry import installed
 from socketd.protocols.rules.options import files_of
-from socketd.protocols.rules.refusals import MAX_STEPS
+from socketd.protocols.rules.ruleset import MAX_STEPS
 from socketd.settings.model import Settings
 from tests.settings.refusals import diagnostics, parsed
 

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.rules.ruleset} and L{socketd.protocols.rules.expressions}."""
+"""Tests for L{socketd.protocols.rules.ruleset}."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.rules import expressions
-from socketd.protocols.rules.expressions import ExpressionSet, compile_expression
+from socketd.protocols.rules import ruleset
 from socketd.protocols.rules.grammar import parse_lines
 from socketd.protocols.rules.rule import CONTAINS, PREFIX, Anything, Every, Expression, Octets
-from socketd.protocols.rules.ruleset import Matcher
+from socketd.protocols.rules.ruleset import ExpressionSet, Matcher, compile_expression
 from tests.settings.refusals import refusal
 
 ALPHABET = b"ab\x00\n"
@@ -114,7 +113,7 @@ class ExpressionTests(SynchronousTestCase):
     def test_too_large(self) -> None:
         """An expression beyond its memory is refused, and so are all together beyond theirs."""
         self.assertIn("too large", refusal(compile_expression, "a{1000}b{1000}" * 20))
-        with mock.patch.object(expressions, "SET_MEMORY", 2000):
+        with mock.patch.object(ruleset, "SET_MEMORY", 2000):
             found = ExpressionSet()
             found.add(0, compile_expression("a{50}"))
             self.assertIn("write shorter ones", refusal(found.compile))

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.web.asked} and L{socketd.protocols.web.bodies}."""
+"""Tests for L{socketd.protocols.web.asked} and L{socketd.protocols.web.asked}."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.web.answers import json_text
-from socketd.protocols.web.asked import Asked, as_text, describe, host_of
-from socketd.protocols.web.bodies import MAX_FIELDS, parse_body, parse_fields
+from socketd.protocols.web.asked import (
+    MAX_FIELDS,
+    Asked,
+    as_text,
+    describe,
+    host_of,
+    parse_body,
+    parse_fields,
+)
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=XY"
