@@ -28,59 +28,89 @@ class Counting(Protocol):
     bytes_sent: int
 
 
+def _count(metric: str, help: str) -> Any:
+    """Declare a counter, with the name of its metric and what that says."""
+    return field(default=0, metadata={"metric": metric, "help": help})
+
+
+def _table(metric: str, help: str, label: str) -> Any:
+    """Declare counters by a label: the reason, for example."""
+    return field(factory=Counter, metadata={"metric": metric, "help": help, "label": label})
+
+
 @define
 class Counters:
     """
-    The counters of a service since its start.
+    The counters of a service since its start; those of bytes are of connections that have ended.
 
-    @ivar connections: accepted connections.
-    @ivar messages_received: receives with data for the protocol, on ended connections.
-    @ivar bytes_received: bytes of these receives.
-    @ivar bytes_sent: bytes sent on ended connections.
-    @ivar datagrams_received: received datagrams, including dropped ones.
-    @ivar datagrams_sent: datagrams accepted by the kernel for sending.
-    @ivar datagrams_unsent: datagrams that the kernel refused to send.
-    @ivar datagram_bytes_received: bytes of received datagrams, including dropped ones.
-    @ivar datagram_bytes_sent: bytes of sent datagrams.
-    @ivar datagrams_dropped: datagrams not passed to the protocol, by reason.
-    @ivar accepts_failed: how often accepting failed for lack of system resources.
-    @ivar full: how often accepting stopped because the limit was reached.
-    @ivar refused: rejected connections, by reason.
-    @ivar timed_out: connections closed by a deadline, by its option.
-    @ivar faults: connections and datagrams on which a fault acted, by its name.
-    @ivar responses: HTTP answers, by the class of their status: C{2xx}.
-    @ivar nts_sessions: requests for NTS keys, by result.
-    @ivar nts_requests: NTP requests with extension fields of NTS, by result.
-    @ivar nts_keys: changes of the keys of NTS cookies.
-    @ivar bad_requests: HTTP requests that were not answered as asked, by reason.
-    @ivar ipsla: what C{ipsla} has opened and answered, and what it has not, by reason.
-    @ivar numbered: datagrams with a number, by what the numbers show.
     @ivar probes: packets of measurements, by the class of their session and what became of them.
+    @ivar faults: connections and datagrams on which a fault acted, by its name.
     """
 
-    connections: int = 0
-    messages_received: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    datagrams_received: int = 0
-    datagrams_sent: int = 0
-    datagrams_unsent: int = 0
-    datagram_bytes_received: int = 0
-    datagram_bytes_sent: int = 0
-    accepts_failed: int = 0
-    full: int = 0
-    datagrams_dropped: Counter[str] = field(factory=Counter)
-    refused: Counter[str] = field(factory=Counter)
-    timed_out: Counter[str] = field(factory=Counter)
-    faults: Counter[str] = field(factory=Counter)
-    responses: Counter[str] = field(factory=Counter)
-    bad_requests: Counter[str] = field(factory=Counter)
-    numbered: Counter[str] = field(factory=Counter)
-    nts_sessions: Counter[str] = field(factory=Counter)
-    nts_requests: Counter[str] = field(factory=Counter)
-    nts_keys: Counter[str] = field(factory=Counter)
+    connections: int = _count("connections_total", "Connections that were accepted.")
+    messages_received: int = _count(
+        "messages_received_total", "Receives that brought bytes for the protocol on connections."
+    )
+    bytes_received: int = _count("received_bytes_total", "Bytes received on connections.")
+    bytes_sent: int = _count("sent_bytes_total", "Bytes sent on connections.")
+    accepts_failed: int = _count(
+        "accept_failures_total", "Times that accept failed for lack of descriptors or memory."
+    )
+    full: int = _count("full_total", "Times that accepting stopped at the limit.")
+    datagrams_received: int = _count(
+        "datagrams_received_total", "Datagrams received, those dropped too."
+    )
+    datagrams_sent: int = _count("datagrams_sent_total", "Datagrams sent in answer.")
+    datagram_bytes_received: int = _count(
+        "datagrams_received_bytes_total", "Bytes of the datagrams received, those dropped too."
+    )
+    datagram_bytes_sent: int = _count(
+        "datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."
+    )
+    datagrams_unsent: int = _count(
+        "datagrams_unsent_total", "Answers that the kernel refused to send."
+    )
+    refused: Counter[str] = _table(
+        "connections_refused_total", "Connections that were refused, by reason.", "reason"
+    )
+    timed_out: Counter[str] = _table(
+        "connections_overdue_total", "Connections that a deadline ended, by its option.", "reason"
+    )
+    datagrams_dropped: Counter[str] = _table(
+        "datagrams_dropped_total", "Datagrams that were dropped unanswered, by reason.", "reason"
+    )
+    responses: Counter[str] = _table(
+        "http_responses_total", "HTTP responses, by the class of their status.", "class"
+    )
+    bad_requests: Counter[str] = _table(
+        "http_bad_requests_total",
+        "HTTP requests that were not answered as asked, by reason.",
+        "reason",
+    )
+    numbered: Counter[str] = _table(
+        "numbered_datagrams_total",
+        "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and"
+        " filled.",
+        "result",
+    )
+    ipsla: Counter[str] = _table(
+        "ipsla_total",
+        "Control messages and probes of IP SLA, and ports opened, by what became of them.",
+        "result",
+    )
+    nts_sessions: Counter[str] = _table(
+        "nts_sessions_total", "Connections that asked for keys of NTS, by result.", "result"
+    )
+    nts_requests: Counter[str] = _table(
+        "nts_requests_total", "NTP requests with fields of NTS, by result.", "result"
+    )
+    nts_keys: Counter[str] = _table(
+        "nts_keys_total",
+        "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
+        "result",
+    )
     probes: Counter[tuple[str, str]] = field(factory=Counter)
-    ipsla: Counter[str] = field(factory=Counter)
+    faults: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""

@@ -8,12 +8,13 @@ to a message.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from itertools import accumulate, product
 from pkgutil import resolve_name
 from typing import Any
 
+import attrs
 from attrs import frozen
 from OpenSSL import SSL
 from prometheus_client import (
@@ -34,7 +35,7 @@ import twisted
 from socketd.access.bans import BANNED
 from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
-from socketd.common.counters import DELAY_QUEUE, LOOP, TOO_LONG
+from socketd.common.counters import DELAY_QUEUE, LOOP, TOO_LONG, Counters
 from socketd.common.lag import BUCKETS, Lag, LagMeter
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
@@ -68,20 +69,11 @@ Sample = tuple[tuple[str, ...], float]
 
 @frozen
 class MetricSpec:
-    """
-    A metric; the name of a counter ends in C{_total}.
-
-    @ivar known: values of the last label that are always exported, or the place of their names in
-        a protocol's module, which is not imported for metrics alone.
-    @ivar protocols: where they are: services of these protocols, and those that have counted any;
-        C{None}: all services.
-    """
+    """The name, help and labels of one metric; the name of a counter ends in C{_total}."""
 
     name: str
     help: str
     labels: tuple[str, ...] = ("service",)
-    known: tuple[str, ...] | str = ()
-    protocols: tuple[str, ...] | None = None
 
     def family(self, samples: Iterable[Sample]) -> Metric:
         """Make the metric family with its samples."""
@@ -91,129 +83,29 @@ class MetricSpec:
             found.add_metric(labels, value)
         return found  # type: ignore[no-any-return]
 
-    def of_services(self, attribute: str, services: Iterable[ServiceSnapshot]) -> Metric:
-        """Make the metric family of a counter by the last label."""
-        shown = [
-            one
-            for one in services
-            if self.protocols is None
-            or one.protocol in self.protocols
-            or getattr(one.counters, attribute)
-        ]
-        known = self.known if shown else ()
-        names: tuple[str, ...] = resolve_name(known) if isinstance(known, str) else known
-        return self.family(_by_reason(attribute, names, shown))
-
-
-_BY_REASON = ("service", "reason")
-_BY_RESULT = ("service", "result")
-#: The protocols that speak HTTP.
-_HTTP = ("http", "websocket")
 
 OPEN = MetricSpec("socketd_connections_open", "Connections that are open.")
 KERNEL = MetricSpec(
     "socketd_datagrams_kernel_dropped_total",
     "Datagrams that the kernel dropped because the receive buffer was full.",
 )
-#: By the attribute of L{Counters}: a metric per service.
-COUNTS = {
-    "connections": MetricSpec("socketd_connections_total", "Connections that were accepted."),
-    "messages_received": MetricSpec(
-        "socketd_messages_received_total",
-        "Receives that brought bytes for the protocol on connections.",
-    ),
-    "bytes_received": MetricSpec("socketd_received_bytes_total", "Bytes received on connections."),
-    "bytes_sent": MetricSpec("socketd_sent_bytes_total", "Bytes sent on connections."),
-    "accepts_failed": MetricSpec(
-        "socketd_accept_failures_total",
-        "Times that accept failed for lack of descriptors or memory.",
-    ),
-    "full": MetricSpec("socketd_full_total", "Times that accepting stopped at the limit."),
-    "datagrams_received": MetricSpec(
-        "socketd_datagrams_received_total", "Datagrams received, those dropped too."
-    ),
-    "datagrams_sent": MetricSpec("socketd_datagrams_sent_total", "Datagrams sent in answer."),
-    "datagram_bytes_received": MetricSpec(
-        "socketd_datagrams_received_bytes_total",
-        "Bytes of the datagrams received, those dropped too.",
-    ),
-    "datagram_bytes_sent": MetricSpec(
-        "socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."
-    ),
-    "datagrams_unsent": MetricSpec(
-        "socketd_datagrams_unsent_total", "Answers that the kernel refused to send."
-    ),
-}
-#: The same by reason, class or result, which is their last label.
-COUNTS_BY_REASON = {
-    "refused": MetricSpec(
-        "socketd_connections_refused_total",
-        "Connections that were refused, by reason.",
-        _BY_REASON,
-        REFUSALS,
-    ),
-    "timed_out": MetricSpec(
-        "socketd_connections_overdue_total",
-        "Connections that a deadline ended, by its option.",
-        _BY_REASON,
-        DEADLINES,
-    ),
-    "datagrams_dropped": MetricSpec(
-        "socketd_datagrams_dropped_total",
-        "Datagrams that were dropped unanswered, by reason.",
-        _BY_REASON,
-        DROPS,
-    ),
-    "responses": MetricSpec(
-        "socketd_http_responses_total",
-        "HTTP responses, by the class of their status.",
-        ("service", "class"),
-        ("1xx", "2xx", "3xx", "4xx", "5xx"),
-        _HTTP,
-    ),
-    "bad_requests": MetricSpec(
-        "socketd_http_bad_requests_total",
-        "HTTP requests that were not answered as asked, by reason.",
-        _BY_REASON,
-        "socketd.protocols.web.answers:REASONS",
-        _HTTP,
-    ),
-    "numbered": MetricSpec(
-        "socketd_numbered_datagrams_total",
-        "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and"
-        " filled.",
-        _BY_RESULT,
-        "socketd.protocols.measure.numbered:COUNTED",
-        (),
-    ),
-    "ipsla": MetricSpec(
-        "socketd_ipsla_total",
-        "Control messages and probes of IP SLA, and ports opened, by what became of them.",
-        _BY_RESULT,
-        "socketd.protocols.measure.ipsla:COUNTED",
-        ("ipsla",),
-    ),
-    "nts_sessions": MetricSpec(
-        "socketd_nts_sessions_total",
-        "Connections that asked for keys of NTS, by result.",
-        _BY_RESULT,
-        "socketd.protocols.clock.nts_records:RESULTS",
-        ("nts-ke",),
-    ),
-    "nts_requests": MetricSpec(
-        "socketd_nts_requests_total",
-        "NTP requests with fields of NTS, by result.",
-        _BY_RESULT,
-        "socketd.protocols.clock.nts_answers:RESULTS",
-        (),
-    ),
-    "nts_keys": MetricSpec(
-        "socketd_nts_keys_total",
-        "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
-        _BY_RESULT,
-        "socketd.protocols.clock.nts_key_file:KEY_RESULTS",
-        (),
-    ),
+#: The protocols that speak HTTP.
+HTTP = ("http", "websocket")
+
+#: The values of the label of a counter that are always exported: for the services of these
+#: protocols, and for others that have counted any; C{None}: for all. The values may be the place
+#: of their names in a protocol's module, which is not imported for metrics alone.
+KNOWN: dict[str, tuple[tuple[str, ...] | str, tuple[str, ...] | None]] = {
+    "refused": (REFUSALS, None),
+    "timed_out": (DEADLINES, None),
+    "datagrams_dropped": (DROPS, None),
+    "responses": (("1xx", "2xx", "3xx", "4xx", "5xx"), HTTP),
+    "bad_requests": ("socketd.protocols.web.answers:REASONS", HTTP),
+    "numbered": ("socketd.protocols.measure.sequence:COUNTED", ()),
+    "ipsla": ("socketd.protocols.measure.ipsla:COUNTED", ("ipsla",)),
+    "nts_sessions": ("socketd.protocols.clock.nts_records:RESULTS", ("nts-ke",)),
+    "nts_requests": ("socketd.protocols.clock.nts_answers:RESULTS", ()),
+    "nts_keys": ("socketd.protocols.clock.nts_key_file:KEY_RESULTS", ()),
 }
 PROBES = MetricSpec(
     "socketd_probes_total",
@@ -271,12 +163,9 @@ class DaemonCollector(Collector):
         snapshot = self._daemon.snapshot()
         services = (*snapshot.services, *snapshot.removed)
         yield OPEN.family(((one.name,), one.connections) for one in services)
-        for attribute, metric in COUNTS.items():
-            yield metric.family(
-                ((one.name,), getattr(one.counters, attribute)) for one in services
-            )
-        for attribute, metric in COUNTS_BY_REASON.items():
-            yield metric.of_services(attribute, services)
+        for one in attrs.fields(Counters):
+            if one.metadata:
+                yield _counted(one.name, services, **one.metadata)
         yield PROBES.family(sample for one in services for sample in _probes(one))
         yield FAULTS.family(
             sample
@@ -299,6 +188,25 @@ class DaemonCollector(Collector):
         openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
         versions = own_version(), platform.python_version(), twisted.__version__, openssl
         yield BUILD.family([(versions, 1)])
+
+
+def _counted(
+    name: str, services: Sequence[ServiceSnapshot], metric: str, help: str, label: str = ""
+) -> Metric:
+    """Show one of the counters of the services."""
+    if not label:
+        counts = (((one.name,), getattr(one.counters, name)) for one in services)
+        return MetricSpec(f"socketd_{metric}", help).family(counts)
+    place, protocols = KNOWN[name]
+    shown = [
+        one
+        for one in services
+        if protocols is None or one.protocol in protocols or getattr(one.counters, name)
+    ]
+    known = place if shown else ()
+    names: tuple[str, ...] = resolve_name(known) if isinstance(known, str) else known
+    spec = MetricSpec(f"socketd_{metric}", help, ("service", label))
+    return spec.family(_by_reason(name, names, shown))
 
 
 def _lags(own: Lag, snapshot: Snapshot) -> Metric:

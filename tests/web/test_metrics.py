@@ -28,9 +28,9 @@ from socketd.protocols.measure.stamp import CLASSES, RESULTS
 from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
 from socketd.web.metrics import (
-    COUNTS_BY_REASON,
     DEADLINES,
     DROPS,
+    KNOWN,
     REFUSALS,
     make_registry,
 )
@@ -146,9 +146,7 @@ class CollectorTests(Case):
         """A service that counts numbers has them by what they show; others have no such figure."""
         self.daemon.service_states[0].counters.numbered["lost"] = 3
         for service, result, expected in (
-            ("echo", "lost", 3),
-            ("echo", "short", 0),
-            ("time", "lost", None),
+            ("echo", "lost", 3), ("echo", "short", 0), ("time", "lost", None)
         ):
             name = "socketd_numbered_datagrams_total"
             self.assertEqual(self.value(name, service=service, result=result), expected)
@@ -278,9 +276,8 @@ class PageTests(Case):
         super().setUp()
         context: Any = FakeContext()
         self.daemon.services[0].context = context
-        for name, metric in COUNTS_BY_REASON.items():
-            if metric.protocols is not None:
-                getattr(self.daemon.service_states[0].counters, name)["any"] = 1
+        for name in KNOWN:
+            getattr(self.daemon.service_states[0].counters, name)["any"] = 1
 
     def test_complete(self) -> None:
         """It has every figure with its type, and no other."""
