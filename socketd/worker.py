@@ -39,9 +39,8 @@ from socketd.settings.listeners import Listener
 from socketd.workers.crew import LINK
 from socketd.workers.figures import tell
 from socketd.workers.link import Link, LinkFailed
-from socketd.workers.messages import unpack
 from socketd.workers.relay import RelayBus, RelayLog, RelayQueue
-from socketd.workers.standing import take
+from socketd.workers.task import take_standing, unpack
 
 #: C{PR_SET_PDEATHSIG} of prctl(2).
 _PARENT_DEATH = 1
@@ -138,7 +137,7 @@ class WorkerProcess:
             self.daemon.drain()
         self.queue = RelayQueue(self.daemon, self.link)
         self.link.changed = self._link_changed
-        take(self.daemon, **standing)
+        take_standing(self.daemon, **standing)
         self.attend(attended)
         self._summaries = Summaries(self.bus, self._counters)
         self._summaries.startService()

@@ -22,10 +22,8 @@ from socketd.net.sockets.group import Sharing
 from socketd.settings.model import Settings
 from socketd.workers.crew import Crew, Task, Worker
 from socketd.workers.figures import Figures, take
-from socketd.workers.limits import share_out
-from socketd.workers.messages import pack
 from socketd.workers.queue import CrewQueue
-from socketd.workers.standing import standing
+from socketd.workers.task import pack, share_out, standing
 
 #: How long the figures of workers may take (seconds); those of one that takes longer are the last
 #: that it told.

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.workers.limits}."""
+"""Tests for L{socketd.workers.task}."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from socketd.net.sockets.rlimit import MAX_CONNECTIONS
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Settings
-from socketd.workers.limits import share_out
+from socketd.workers.task import share_out
 
 INI = """
 [socketd]

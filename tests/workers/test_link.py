@@ -1,4 +1,4 @@
-"""Tests for L{socketd.workers.link} and L{socketd.workers.messages}."""
+"""Tests for L{socketd.workers.link} and L{socketd.workers.task}."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from socketd.workers.link import (
     LinkLost,
     Malformed,
 )
-from socketd.workers.messages import pack, unpack
+from socketd.workers.task import pack, unpack
 from tests.support.source_tree import ROOT
 from tests.workers.fakes import connect, part
 
@@ -172,7 +172,7 @@ class LinkTests(SynchronousTestCase):
 
 
 class MessageTests(SynchronousTestCase):
-    """Tests for L{socketd.workers.messages}."""
+    """Tests for L{socketd.workers.task}."""
 
     def test_settings(self) -> None:
         """Settings are the same at the other end, with the protocols installed there."""

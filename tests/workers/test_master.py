@@ -28,12 +28,9 @@ from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.networks import parse_networks
 from socketd.workers.figures import tell
-from socketd.workers.limits import share_out
 from socketd.workers.link import LinkFailed
 from socketd.workers.master import FIGURES, MasterDaemon, make_master
-from socketd.workers.messages import unpack
-from socketd.workers.standing import standing
-from socketd.workers.standing import take as take_standing
+from socketd.workers.task import share_out, standing, take_standing, unpack
 from tests.support.fakes import HandReactor
 from tests.support.polling import DEADLINE
 from tests.workers.fakes import ProcessReactor
