@@ -102,10 +102,7 @@ class Capacity:
                 capacity._first = None
 
     def _wake(self) -> None:
-        """
-        Call the waiters while there is capacity; an error in one of them is raised after
-        the others have been called.
-        """
+        """Call the waiters while there is capacity; raise the first error after all others."""
         self._rotate()
         problems = []
         while self._waiting and not self._is_saturated:

@@ -17,13 +17,7 @@ from random import random
 
 from attrs import frozen
 
-from socketd.access.addresses import (
-    IPV4_BYTES,
-    canonical,
-    is_loopback,
-    make_source_key,
-    packed,
-)
+from socketd.access.addresses import IPV4_BYTES, canonical, is_loopback, make_source_key, packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE, Buckets, Clock
@@ -38,16 +32,9 @@ REPLY_SIZE = "reply_size"
 NETWORK_RATE = "network_rate"
 SERVICE_RATE = "service_rate"
 REASONS = (
-    BANNED,
-    SOURCE_PORT,
-    SOURCE_ADDRESS,
-    DESTINATION,
-    NETWORK,
-    REPLY_SIZE,
-    SOURCE_RATE,
-    NETWORK_RATE,
-    SERVICE_RATE,
-)
+    BANNED, SOURCE_PORT, SOURCE_ADDRESS, DESTINATION, NETWORK, REPLY_SIZE, SOURCE_RATE,
+    NETWORK_RATE, SERVICE_RATE,
+)  # fmt: skip
 
 #: Ports below this belong to servers, not to clients (RFC 6335, 6).
 FIRST_UNRESERVED_PORT = 1024
@@ -204,10 +191,7 @@ class Guard:
         return self._source_key(address), address[:size]
 
     def check_rate(self, keys: tuple[bytes, bytes]) -> str | None:
-        """
-        Find the reason to drop a datagram, by the rate limits, which then count it. Not to be
-        called for an exempt source.
-        """
+        """Find the reason to drop a datagram, by the rates, which count it; no exempt one."""
         source, network = keys
         now = self._clock()
         # An over-limit datagram does not consume the network's bucket; one leak decision

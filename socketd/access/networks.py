@@ -25,10 +25,7 @@ class Networks:
         self._tables = {size: sorted(table.items()) for size, table in tables.items()}
 
     def admits(self, address: bytes) -> bool:
-        """
-        Say whether an address is allowed: the longest matching prefix decides, and no
-        match is a denial.
-        """
+        """Say whether an address is allowed: the longest match decides; none is a denial."""
         if self._is_open:
             return True
         number = int.from_bytes(address, "big")

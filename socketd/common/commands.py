@@ -138,14 +138,9 @@ COMMANDS = {
             on_page=False,
         ),
         Command(
-            "attend",
-            "watch, and answer waiting connections",
-            on_command_line=False,
-            on_page=False,
+            "attend", "watch, and answer waiting connections", on_command_line=False, on_page=False
         ),
-        Command(
-            "quit", "leave; the daemon keeps running", on_command_line=False, on_page=False
-        ),
+        Command("quit", "leave; the daemon keeps running", on_command_line=False, on_page=False),
         Command("web", "show the URL of the status page, with its token", on_page=False),
         Command(
             "reply",
@@ -161,19 +156,13 @@ COMMANDS = {
         ),
         Command("close", "close a connection once its output is sent", (_ID,), changes=True),
         Command(
-            "half-close",
-            "end a connection's output; its input continues",
-            (_ID,),
-            changes=True,
+            "half-close", "end a connection's output; its input continues", (_ID,), changes=True
         ),
         Command("reset", "reset a connection", (_ID,), changes=True),
         Command(
             "ban",
             "ban a source, and reset its connections",
-            (
-                _SOURCE,
-                Argument("DURATION", "10m, 1h or 7d (default: until unban)", False, "for"),
-            ),
+            (_SOURCE, Argument("DURATION", "10m, 1h or 7d (default: until unban)", False, "for")),
             changes=True,
         ),
         Command("unban", "lift a ban", (_SOURCE,), changes=True),
@@ -189,9 +178,7 @@ COMMANDS = {
             ),
             changes=True,
         ),
-        Command(
-            "reload", "reload the configuration; an error changes nothing", changes=True
-        ),
+        Command("reload", "reload the configuration; an error changes nothing", changes=True),
         Command("drain", "stop accepting; existing connections continue", changes=True),
         Command("resume", "accept connections again after drain", changes=True),
         Command(

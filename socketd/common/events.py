@@ -77,15 +77,9 @@ WORKER_HUNG = Event(
     "worker {worker} (process {pid}) has not answered for {seconds} s and is killed",
 )
 STOPPING = Event("stopping", _INFO, "stopping; {connections} connections to finish")
-DRAIN_ENDED = Event(
-    "drain_ended", _WARN, "{connections} connections did not finish and are reset"
-)
+DRAIN_ENDED = Event("drain_ended", _WARN, "{connections} connections did not finish and are reset")
 CONNECTION_MADE = Event(
-    "connection_made",
-    _INFO,
-    "connection from {peer} ({service} {connection})",
-    True,
-    ("fault",),
+    "connection_made", _INFO, "connection from {peer} ({service} {connection})", True, ("fault",)
 )
 CONNECTION_LOST = Event(
     "connection_lost",
@@ -98,9 +92,7 @@ MESSAGE_RECEIVED = Event(
 )
 REQUEST = Event("request", _INFO, "{peer} ({service} {connection}): {request}: {status}", True)
 CONNECTIONS_REFUSED = Event(
-    "connections_refused",
-    _INFO,
-    "{service} refused {count} connections ({reason}) in {seconds} s",
+    "connections_refused", _INFO, "{service} refused {count} connections ({reason}) in {seconds} s"
 )
 DATAGRAMS_DROPPED = Event(
     "datagrams_dropped", _INFO, "{service} dropped {count} datagrams ({reason}) in {seconds} s"
@@ -114,9 +106,7 @@ ACCEPT_FAILED = Event(
 DRAINING = Event("draining", _INFO, "draining; {connections} existing connections continue")
 RESUMED = Event("resumed", _INFO, "accepting connections again")
 RELOADED = Event("reloaded", _INFO, "reloaded: {changes}")
-RELOAD_REFUSED = Event(
-    "reload_refused", _ERROR, "reload failed, configuration unchanged: {error}"
-)
+RELOAD_REFUSED = Event("reload_refused", _ERROR, "reload failed, configuration unchanged: {error}")
 PROXY_REFUSED = Event(
     "proxy_refused", _DEBUG, "{service} rejected the PROXY header of {peer}: {error}", True
 )
@@ -176,9 +166,7 @@ EVENTS_LEFT_OUT = Event("events_left_out", _INFO, "{count} events of a worker we
 LINES_LOST = Event("lines_lost", _WARN, "{count} lines of the log could not be written")
 
 #: Every event, by name.
-CATALOGUE = {
-    event.name: event for event in tuple(globals().values()) if isinstance(event, Event)
-}
+CATALOGUE = {event.name: event for event in tuple(globals().values()) if isinstance(event, Event)}
 
 _LEVELS = tuple(LogLevel.iterconstants())
 
@@ -190,10 +178,7 @@ def timestamp(moment: float) -> str:
 
 
 def summary(event: Event, facts: Mapping[str, Any]) -> str:
-    """
-    Format an event for a watching operator: as in the log, but a message also has its service and
-    connection.
-    """
+    """Format an event for an operator: as logged, but a message with service and connection."""
     if event is not MESSAGE_RECEIVED:
         return event.format.format(**facts)
     service, number = facts["service"], facts.get("connection")
@@ -239,9 +224,7 @@ class EventBus:
         """Undo L{on_watched}."""
         self._on_watched.remove(changed)
 
-    def watch(
-        self, watcher: Callable[[Event, dict[str, Any]], None], active: bool = True
-    ) -> None:
+    def watch(self, watcher: Callable[[Event, dict[str, Any]], None], active: bool = True) -> None:
         """
         Call C{watcher(event, facts)} for each event, logged or not.
 

@@ -43,11 +43,7 @@ class Lag:
 
 
 class LagMeter(Service):
-    """
-    Sets a timer once a second, and counts its lag.
-
-    @ivar lag: what it has counted.
-    """
+    """Sets a timer once a second, and counts its lag; C{lag}: what it has counted."""
 
     def __init__(self, clock: Any) -> None:
         self.setName("lag")

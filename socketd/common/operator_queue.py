@@ -54,11 +54,6 @@ class OperatorQueue:
         return bool(self._attached)
 
     @property
-    def operators(self) -> int:
-        """The number of attached operators."""
-        return len(self._attached)
-
-    @property
     def names(self) -> list[str]:
         """The attached operators, as the log names them."""
         return list(self._attached.values())
@@ -101,11 +96,7 @@ class OperatorQueue:
         self._watchers.remove(changed)
 
     def ask(
-        self,
-        transport: Any,
-        timeout: float,
-        answered: Callable[[bytes], None],
-        said: bytes = b"",
+        self, transport: Any, timeout: float, answered: Callable[[bytes], None], said: bytes = b""
     ) -> Question | None:
         """
         Add a connection to the queue.

@@ -64,7 +64,6 @@ class ClockState:
     @ivar synchronised: whether it is synchronised, according to the kernel.
     @ivar leap: 0; 1 before an inserted second, 2 before a deleted one.
     @ivar max_error: the maximum error (seconds).
-    @ivar estimated_error: the estimated error (seconds).
     @ivar precision: its smallest step, as a power of two of seconds.
     @ivar stepped: whether it was stepped less than L{STEP_DOUBT} ago.
     @ivar read_at: the time of this reading, by that clock (seconds since 1970); 0.0 if not
@@ -74,7 +73,6 @@ class ClockState:
     synchronised: bool = False
     leap: int = 0
     max_error: float = 16.0
-    estimated_error: float = 16.0
     precision: int = -20
     stepped: bool = False
     read_at: float = 0.0
@@ -135,7 +133,6 @@ def read_kernel(call: Callable[[Timex], int] = adjtimex) -> ClockState:
         synchronised=code != _TIME_ERROR and not kernel.status & _STA_UNSYNC,
         leap=_LEAPS.get(code, 0),
         max_error=kernel.maxerror / 1e6,
-        estimated_error=kernel.esterror / 1e6,
         precision=precision(),
     )
 
@@ -204,10 +201,7 @@ class ClockWatch:
         return step
 
     def _clocks(self) -> tuple[float, float]:
-        """
-        Read both clocks at the same moment: preemption between the two readings would look like a
-        step.
-        """
+        """Read both clocks at one moment: preemption between them would look like a step."""
         for _ in range(MAX_READINGS):
             before, wall, after = self._monotonic(), self._wall_clock(), self._monotonic()
             if after - before <= MAX_READING_TIME:

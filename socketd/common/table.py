@@ -1,7 +1,4 @@
-"""
-Plain text tables, with columns as wide as their widest cell and two spaces between them,
-and human-readable formats for their values.
-"""
+"""Plain text tables, and human-readable formats for their values."""
 
 from __future__ import annotations
 

@@ -50,10 +50,7 @@ def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
 
 
 def columns(text: str) -> int:
-    """
-    Count the terminal columns of a printable text: 2 per wide East Asian character, 0 per
-    combining character, else 1.
-    """
+    """Count the terminal columns of a printable text: wide East Asian 2, combining 0, else 1."""
     if text.isascii():
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

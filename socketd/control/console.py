@@ -168,7 +168,7 @@ class Console(Protocol):
 
     def _prompt_text(self) -> str:
         # With a single connection and a single operator the name is redundant.
-        is_only = self.daemon.connection_count == self.daemon.operator.operators == 1
+        is_only = self.daemon.connection_count == len(self.daemon.operator.names) == 1
         return self._prompt.text(is_only)
 
     def watch(self, service: str | None) -> None:

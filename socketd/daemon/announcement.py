@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 from socket import AF_UNIX
@@ -40,21 +39,14 @@ class Announcement:
     def _announce(self) -> None:
         bound = [one for service in self._daemon.services for one in service.bound]
         if self._form == "json":
-            _print([self._as_json(bound)])
+            own = {one.option: one.bound for one in self._daemon.own if one.bound is not None}
+            service, *_ = self._daemon.services
+            found = {"protocol": service.settings.protocol, "listeners": [*map(_describe, bound)]}
+            _print([json.dumps(found | {name: _describe(one) for name, one in own.items()})])
         elif self._form == "text":
             _print([f"listening on {one}" for one in bound])
         if open_ones := ", ".join(str(one) for one in bound if not _is_local(one)):
             self._log.warn("other machines can reach {listeners}", listeners=open_ones)
-
-    def _as_json(self, bound: list[Bound]) -> str:
-        service, *_ = self._daemon.services
-        found = {"protocol": service.settings.protocol, "listeners": list(map(_describe, bound))}
-        return json.dumps(found | dict(self._own()))
-
-    def _own(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for one in self._daemon.own:
-            if one.bound is not None:
-                yield one.option, _describe(one.bound)
 
 
 def _describe(bound: Bound) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class Daemon(Service):
             ),
             connections=len(self.connection_table),
             waiting=self.operator.count,
-            operators=self.operator.operators,
+            operators=len(self.operator.names),
             bans=len(self.bans.current()),
             reloads=dict(self.reloads),
         )

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 Switches = Mapping[str, tuple[str, int] | None]
 
 
-def switch(
-    child: SocketService, profile: FaultProfile | None, drawn: int | None = None
-) -> None:
+def switch(child: SocketService, profile: FaultProfile | None, drawn: int | None = None) -> None:
     """
     Switch a service to a profile, from its next connection and datagram on; numbers begin at 1.
 

@@ -26,7 +26,7 @@ from zope.interface import implementer
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
 from socketd.common.events import CATALOGUE, timestamp
-from socketd.daemon.log_outputs import DescriptorSink, Sink, SyslogSink, WholeLines
+from socketd.daemon.log_outputs import DescriptorSink, Sink, WholeLines, syslog_sink
 from socketd.settings.networks import Network
 
 #: Limit for a message or a traceback in JSON (characters); the end is kept, because it
@@ -144,7 +144,7 @@ def make_observer(
     """
     is_json = log_format == "json"
     if twistd.get("syslog"):
-        return LineLog(as_json, SyslogSink(twistd.get("prefix") or "")) if is_json else None
+        return LineLog(as_json, syslog_sink(twistd.get("prefix") or "")) if is_json else None
     file = twistd.get("logfile") or ("" if twistd.get("nodaemon") else DEFAULT_FILE)
     if file not in ("", "-"):
         return LineLog(as_json if is_json else as_text, _open(file, reactor))
@@ -165,9 +165,7 @@ def _open(name: str, reactor: Any) -> Sink:
         return DescriptorSink(os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
     file: WholeLines = WholeLines.fromFullPath(name)
     if not signal.getsignal(signal.SIGUSR1):
-        signal.signal(
-            signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.turn_over)
-        )
+        signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.turn_over))
     return file
 
 

@@ -47,10 +47,7 @@ class DescriptorSink:
     """Writes lines to a descriptor, which may be a pipe without an active reader."""
 
     def __init__(
-        self,
-        descriptor: int,
-        prioritised: bool = False,
-        clock: Callable[[], float] = monotonic,
+        self, descriptor: int, prioritised: bool = False, clock: Callable[[], float] = monotonic
     ) -> None:
         """@param prioritised: whether each line is prefixed with its priority."""
         self._descriptor = descriptor
@@ -80,13 +77,11 @@ class DescriptorSink:
         try:
             while sent < len(data):
                 self._wait()
-                sent += os.write(self._descriptor, data[sent : sent + self._most(data)])
+                most = len(data) if self._poll is None else PIPE_BUF
+                sent += os.write(self._descriptor, data[sent : sent + most])
         finally:
             if sent:
                 self._is_cut = sent < len(data)
-
-    def _most(self, data: bytes) -> int:
-        return len(data) if self._poll is None else PIPE_BUF
 
     def _wait(self) -> None:
         if self._poll is None or self._poll.poll(0):
@@ -142,11 +137,7 @@ class WholeLines(LogFile):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def __call__(self, level: NamedConstant, text: str) -> None:
-        """
-        Write a text of one or more lines.
-
-        @raise OSError: if it cannot be written.
-        """
+        """Write a text of one or more lines; raise C{OSError} if it cannot be written."""
         self.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def turn_over(self) -> None:
@@ -171,10 +162,11 @@ class WholeLines(LogFile):
         if self._file.closed:
             # A rotation failed to open the next file.
             self._openFile()
-        found = _status(self.path)
-        if found is not None and (found.st_dev, found.st_ino) == self._identity:
-            self.size = found.st_size
-            return True
+        with suppress(OSError):
+            found = os.stat(self.path)
+            if (found.st_dev, found.st_ino) == self._identity:
+                self.size = found.st_size
+                return True
         old = self._file
         try:
             self._openFile()
@@ -187,19 +179,7 @@ class WholeLines(LogFile):
         return True
 
 
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None
-
-
-class SyslogSink:
-    """Sends lines to syslog(3)."""
-
-    def __init__(self, prefix: str) -> None:
-        self._log = SyslogObserver(prefix)
-
-    def __call__(self, level: NamedConstant, text: str) -> None:
-        """Send a text to syslog."""
-        self._log.syslog(PRIORITIES[level], text)
+def syslog_sink(prefix: str) -> Sink:
+    """Make what sends texts to syslog(3)."""
+    log = SyslogObserver(prefix)
+    return lambda level, text: log.syslog(PRIORITIES[level], text)

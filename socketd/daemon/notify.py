@@ -97,10 +97,7 @@ class Notifier:
         self._state("STOPPING=1", status)
 
     def status(self, text: str) -> None:
-        """
-        Send STATUS=, unless the text is unchanged or the last one was sent less than
-        L{STATUS_INTERVAL} ago.
-        """
+        """Send STATUS=, unless unchanged, or the last one is younger than L{STATUS_INTERVAL}."""
         line, now = status_line(text), self._clock.seconds()
         if self._said is not None:
             said, when = self._said
@@ -114,10 +111,7 @@ class Notifier:
         self._try(b"WATCHDOG=1")
 
     def extend(self, seconds: float) -> None:
-        """
-        Send EXTEND_TIMEOUT_USEC: systemd then waits so long for the next message, whatever
-        the total.
-        """
+        """Send EXTEND_TIMEOUT_USEC: so long systemd waits for the next message, in all cases."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * _MICROSECONDS)}")
 
     def close(self) -> None:

@@ -109,10 +109,7 @@ class Shared:
         )
 
     def unclaimed(self, settings: model.Settings) -> list[str]:
-        """
-        Report inherited sockets that no service names: peers would connect to them and
-        never be accepted.
-        """
+        """Report inherited sockets that no service names: peers would connect to them in vain."""
         claimed = {listener.name for s in settings.services for listener in s.listeners}
         return [
             f"no service names the inherited socket {one.name} ({one.describe()})"
@@ -343,10 +340,7 @@ class SocketService:
             self.context.inherit(former.context)
 
     def renew_certificates(self) -> None:
-        """
-        Load changed certificates, or report their errors; report once each certificate in
-        use that is not valid now.
-        """
+        """Load changed certificates, or report errors; report each invalid one in use, once."""
         if self.context is None:
             return
         if self.context.changed():

@@ -113,9 +113,10 @@ class Signals(Service):
         self._reactor.callWhenRunning(self._install)
 
     def _install(self) -> None:
+        later = self._reactor.callFromThread
         for number in STOP:
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_hangup)
+            signal.signal(number, lambda number, frame: later(self._stop))
+        signal.signal(signal.SIGHUP, lambda number, frame: later(self._hang_up))
         if self._hangups is not None and self._hangups.waiting:
             self._hang_up()
         if self._terminal is not None:
@@ -129,12 +130,6 @@ class Signals(Service):
     def _poll(self) -> None:
         if self._terminal is not None and not self._terminal.poll():
             self._polling.stop()
-
-    def _on_stop(self, number: int, frame: Any) -> None:
-        self._reactor.callFromThread(self._stop)
-
-    def _on_hangup(self, number: int, frame: Any) -> None:
-        self._reactor.callFromThread(self._hang_up)
 
     def _hang_up(self) -> None:
         if self._terminal is None or not self._terminal.was_closed():

@@ -19,10 +19,7 @@ from socketd.common.events import (
 
 
 class Summaries(Service):
-    """
-    Logs refused connections and dropped datagrams at intervals: one line for each service
-    and reason, whatever the count.
-    """
+    """Logs what was refused and dropped, at intervals: one line for each service and reason."""
 
     def __init__(
         self,

@@ -6,9 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from random import SystemRandom
 
-from socketd.faults.connection_draw import ConnectionDraw
-from socketd.faults.datagram_draw import DatagramDraw, draw_datagram
-from socketd.faults.dice import draw
+from socketd.faults.draws import ConnectionDraw, DatagramDraw, draw, draw_datagram
 from socketd.settings.faults.profile import DATAGRAM_FAULTS, STREAM_FAULTS, FaultProfile
 
 #: Sources of datagrams whose numbers are kept, about 1 MB: as many as have a rate limit. A

@@ -18,7 +18,7 @@ from socketd.common.text import escaped, hexadecimal
 from socketd.net.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
-    from socketd.faults.connection_draw import ConnectionDraw
+    from socketd.faults.draws import ConnectionDraw
     from socketd.faults.service_faults import ServiceFaults
 
 

@@ -66,10 +66,7 @@ class IBatchProtocol(Interface):
     """
 
     def batch_received(batch: IDatagramBatch) -> None:
-        """
-        Answer the datagrams of a batch; none of it is kept. What is left of it is then passed to
-        C{datagramReceived}.
-        """
+        """Answer datagrams, and keep none; what is left goes to C{datagramReceived} then."""
 
 
 #: The longest time (nanoseconds) between the transmit timestamp of an answer and its leaving that
@@ -102,10 +99,7 @@ class Groups:
     each: int = 0
 
     def serve(
-        self,
-        batch: IDatagramBatch,
-        now: Callable[[], int],
-        answer: Callable[[int, int], bool],
+        self, batch: IDatagramBatch, now: Callable[[], int], answer: Callable[[int, int], bool]
     ) -> None:
         """
         Answer a batch in groups.

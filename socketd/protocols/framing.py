@@ -172,10 +172,7 @@ class MessageProtocol(Protocol):
         return False
 
     def _produce(self, more: bool) -> None:
-        """
-        Backpressure: while messages remain, register as pull producer and pause reading; then undo
-        both.
-        """
+        """While messages remain, be a pull producer and read nothing; then undo both."""
         if more is self._producing:
             return
         self._producing = more

@@ -40,10 +40,7 @@ class IDrainable(Interface):
     """A protocol that ends its connection by itself when the daemon stops."""
 
     def drain() -> None:
-        """
-        Finish what has begun, and close; C{drain_timeout} bounds it. It is called once, on a
-        connection that is open.
-        """
+        """Finish what has begun, and close, in C{drain_timeout}; called once, while open."""
 
 
 class IFarewell(Interface):

@@ -6,23 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
+from socketd.settings import model
 from socketd.settings.faults.profile import FAULT, FaultOptions
 from socketd.settings.listener_syntax import meant
-from socketd.settings.model import (
-    DAEMON,
-    DEFAULTS,
-    AccessOptions,
-    DaemonOptions,
-    ProtocolSpec,
-    ServiceOptions,
-    SocketOptions,
-)
 from socketd.settings.options import declared
 from socketd.settings.tls import TlsOptions
 from socketd.settings.value_types import unquoted
 
 #: The options that every service has.
-COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
+COMMON = (model.ServiceOptions, model.AccessOptions, model.SocketOptions, TlsOptions)
 
 #: What other programs call the faults.
 _FAULT_NAMES = {"delay": "latency", "drop": "loss", "rate": "bandwidth", "timeout": "close"}
@@ -35,7 +27,7 @@ _INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
 
 
 def where_it_belongs(
-    section: str, name: str, value: str, protocols: Mapping[str, ProtocolSpec], runtime: str
+    section: str, name: str, value: str, protocols: Mapping[str, model.ProtocolSpec], runtime: str
 ) -> str:
     """
     Say in which section an unknown option belongs, or which option has this name in other
@@ -46,22 +38,22 @@ def where_it_belongs(
     if match := re.match(r"(\w+)\s*:\s*(.+)", name):
         return f"write {match[1]} = {match[2]}={value}"
     if any(name in declared(group) for group in COMMON):
-        for_all = "" if section == DEFAULTS else ", or in [defaults] for all"
+        for_all = "" if section == model.DEFAULTS else ", or in [defaults] for all"
         return f"write it in the section of a service{for_all}"
     if section.startswith(FAULT) and name in _FAULT_NAMES:
         return f"write {_FAULT_NAMES[name]}"
     if name in declared(FaultOptions):
         return IN_PROFILE
-    if name in declared(DaemonOptions):
-        return f"write it in [{DAEMON}]"
+    if name in declared(model.DaemonOptions):
+        return f"write it in [{model.DAEMON}]"
     if owners := sorted(_owners(name, protocols)):
         return f"{' and '.join(owners)} {'have' if owners[1:] else 'has'} it"
-    if name in _INSTEAD_OF_LISTEN and section not in (DAEMON, DEFAULTS):
+    if name in _INSTEAD_OF_LISTEN and section not in (model.DAEMON, model.DEFAULTS):
         return f"write listen = {meant(value, runtime) or 'tcp:PORT or udp:PORT'}"
     return ""
 
 
-def _owners(name: str, protocols: Mapping[str, ProtocolSpec]) -> Iterator[str]:
+def _owners(name: str, protocols: Mapping[str, model.ProtocolSpec]) -> Iterator[str]:
     """List the protocols that have an option; imports all, so it is called for errors only."""
     for protocol in protocols:
         # A protocol that cannot be imported matters only to services that use it.

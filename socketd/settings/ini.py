@@ -106,11 +106,7 @@ class _Reader(configparser.RawConfigParser):
     """A strict parser that records the line of each section and option."""
 
     def __init__(self, lines: list[str]) -> None:
-        super().__init__(
-            delimiters=("=",),
-            inline_comment_prefixes=(";",),
-            default_section=_MARK,
-        )
+        super().__init__(delimiters=("=",), inline_comment_prefixes=(";",), default_section=_MARK)
         self._lines = lines
         self._line = 0
         self._option_lines: list[int] = []

@@ -221,13 +221,8 @@ def _yes_no(name: str, text: str) -> bool:
     return text == "yes"
 
 
-def _check_interface(
-    interface: str, family: socket.AddressFamily, kind: str, port: int
-) -> None:
-    """
-    Reject an address literal of the other family, and a device name; a host name may
-    resolve to either family.
-    """
+def _check_interface(interface: str, family: socket.AddressFamily, kind: str, port: int) -> None:
+    """Reject an address of the other family, and a device; a host name may resolve to either."""
     try:
         address = ip_address(interface)
     except ValueError:

@@ -82,18 +82,12 @@ class Listener:
 
     @property
     def has_file(self) -> bool:
-        """
-        Whether it has a socket file; an abstract UNIX socket, whose name begins with a NUL
-        byte, has none (unix(7)).
-        """
+        """Whether it has a socket file; an abstract UNIX socket, with a NUL in front, has none."""
         return bool(self.path) and self.path[0] != "\0"
 
     @property
     def is_stream(self) -> bool:
-        """
-        Whether it is known to accept connections; the type of a systemd socket is not known
-        here.
-        """
+        """Whether it is known to accept connections; the type of those of systemd is not."""
         return not self.is_inherited and self.type == socket.SOCK_STREAM
 
     def __str__(self) -> str:

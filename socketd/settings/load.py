@@ -14,12 +14,7 @@ from socketd.settings.diagnostics import Diagnostic, Mistakes, SettingsError, ne
 from socketd.settings.faults.profile import FAULT, OFF, FaultOptions, FaultProfile, contradictions
 from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
 from socketd.settings.ini import IniSection, IniValue, read, read_file
-from socketd.settings.listener_syntax import (
-    on_loopback,
-    parse_control,
-    parse_http,
-    parse_listener,
-)
+from socketd.settings.listener_syntax import on_loopback, parse_control, parse_http, parse_listener
 from socketd.settings.listeners import Listener, only_streams
 from socketd.settings.model import (
     DAEMON,
@@ -376,10 +371,7 @@ class _Loader:
     def _check_amplification(
         self, service: ServiceSettings, sections: Mapping[str, IniSection]
     ) -> None:
-        """
-        Report amplification toward spoofed sources: C{udp_amplify} with a public network in
-        C{allow}.
-        """
+        """Report that a public network in C{allow} would be flooded by way of C{udp_amplify}."""
         amplify = getattr(service.options, "udp_amplify", 0)
         if not amplify or only_streams(service.listeners):
             return

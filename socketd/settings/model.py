@@ -36,11 +36,7 @@ DEFAULTS = "defaults"
 
 
 def _parse_linger(text: str) -> bool:
-    """
-    Parse C{no} or C{0s}.
-
-    @return: whether close(2) resets the connection.
-    """
+    """Parse C{no} or C{0s}; return whether close(2) resets the connection."""
     if text.lower() in ("no", "off", "false"):
         return False
     if re.fullmatch(r"0+(ms|s|m|h)", text, re.ASCII) is None:
@@ -250,9 +246,7 @@ class AccessOptions:
         "The proxies whose PROXY headers a haproxy: listener trusts; other peers are reset.",
     )
     guard_loopback: bool = option(
-        YES_NO,
-        False,
-        "Whether the port and rate rules apply to datagrams from loopback, too.",
+        YES_NO, False, "Whether the port and rate rules apply to datagrams from loopback, too."
     )
 
 
@@ -278,9 +272,7 @@ class SocketOptions:
     so_linger: bool | None = option(
         ValueType("no | 0s", _parse_linger), None, "0s resets a connection when it is closed."
     )
-    tcp_nodelay: bool | None = option(
-        YES_NO, None, "Send small segments at once; on by default."
-    )
+    tcp_nodelay: bool | None = option(YES_NO, None, "Send small segments at once; on by default.")
     tcp_keepidle: float | None = option(_SECONDS, None, "Idle time before the first probe.")
     tcp_keepintvl: float | None = option(_SECONDS, None, "Time between two probes.")
     tcp_keepcnt: int | None = option(
@@ -349,9 +341,9 @@ class ProtocolSpec:
     refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
         lambda options, listeners: ()
     )
-    hints: Callable[
-        [Any, Sequence[Listener], Sequence[Listener]], Iterable[tuple[str, str]]
-    ] = lambda options, listeners, users: ()
+    hints: Callable[[Any, Sequence[Listener], Sequence[Listener]], Iterable[tuple[str, str]]] = (
+        lambda options, listeners, users: ()
+    )
     references: Mapping[str, str] = attrs.field(factory=dict)
     fixed: Mapping[str, str] = attrs.field(factory=dict)
     defaults: Mapping[str, str] = attrs.field(factory=dict)
@@ -425,10 +417,7 @@ class Settings:
     faults: Mapping[str, FaultProfile] = attrs.field(factory=dict)
 
     def place(self, option: str) -> str:
-        """
-        Format the position of a C{[socketd]} option as C{FILE:LINE}; the file alone if it
-        is not set.
-        """
+        """Format the position of a C{[socketd]} option as C{FILE:LINE}, or C{FILE} if not set."""
         return f"{self.file}:{self.lines[option]}" if option in self.lines else self.file
 
     @property

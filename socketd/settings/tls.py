@@ -153,9 +153,7 @@ class TlsOptions:
     """
 
     tls_certificate: str = option(
-        _PATH,
-        "",
-        "The certificate chain of the server, its own first; used even when expired.",
+        _PATH, "", "The certificate chain of the server, its own first; used even when expired."
     )
     tls_key: str = option(
         _PATH, "", "The key of the server; by default in the file of the certificate."

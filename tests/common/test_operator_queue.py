@@ -68,7 +68,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.ask("a")
         operator = lambda: None  # noqa: E731
         self.queue.attach(operator, "operator uid 0")
-        self.assertEqual((self.queue.names, self.queue.operators), (["operator uid 0"], 1))
+        self.assertEqual(self.queue.names, ["operator uid 0"])
         self.queue.detach(operator)
         self.assertEqual((self.changes, self.queue.attended), ([1, 1, 1], False))
         self.queue.unwatch(self.looking_on)

@@ -32,7 +32,7 @@ from socketd.common.system_clock import (
 NOW = 1795000000.0
 
 #: What the kernel says of a clock that is kept.
-KEPT = ClockState(synchronised=True, max_error=0.25, estimated_error=0.001, precision=-22)
+KEPT = ClockState(synchronised=True, max_error=0.25, precision=-22)
 
 
 def kernel(code: int, **fields: int) -> Callable[[Timex], int]:

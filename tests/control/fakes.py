@@ -15,7 +15,7 @@ from socketd.configuration import Configuration
 from socketd.control.requests import IOperatorSession
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.wiring import make_daemon as build_daemon
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.service_state import Connection, ServiceState
 from socketd.net.timer_wheel import NOWHERE
 from socketd.protocols.registry import installed

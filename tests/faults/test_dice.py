@@ -1,4 +1,4 @@
-"""Tests for L{socketd.faults.dice}."""
+"""Tests for L{socketd.faults.draws}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.faults.dice import delay, draw
+from socketd.faults.draws import delay, draw
 from socketd.settings.faults.values import MAX_SECONDS, Latency
 
 #: Enough draws for a mean to be known to a three-hundredth of its deviation.

@@ -7,8 +7,7 @@ from math import sqrt
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.faults.connection_draw import ConnectionDraw
-from socketd.faults.datagram_draw import DatagramDraw
+from socketd.faults.draws import ConnectionDraw, DatagramDraw
 from tests.faults.profiles import make_faults
 
 #: Enough for a rate to be known to a thousandth or so.

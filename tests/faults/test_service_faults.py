@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.faults.connection_draw import ConnectionDraw
-from socketd.faults.datagram_draw import DatagramDraw
+from socketd.faults.draws import ConnectionDraw, DatagramDraw
 from socketd.faults.service_faults import MAX_SOURCES, SEEDS, ServiceFaults
 from tests.faults.profiles import make_faults, make_profile
 

@@ -164,7 +164,7 @@ class AlonePort(BatchedDatagramPort):
 
 #: When a world begins, in nanoseconds since 1970, and the state of its clock.
 NOW = 1795000000 * 10**9
-STATE = ClockState(True, 0, 0.1, 0.1, -32, False, 1795000000.0)
+STATE = ClockState(True, 0, 0.1, -32, False, 1795000000.0)
 
 #: What each protocol is asked, and whether its port is to tell the time of arrival.
 PROTOCOLS: tuple[tuple[Callable[[World], DatagramProtocol], Any, bool], ...] = (

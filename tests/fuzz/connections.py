@@ -20,7 +20,7 @@ from zope.interface import implementer
 from socketd.access.policy import AccessPolicy, Deadlines, Slot
 from socketd.access.rates import Sources
 from socketd.common.events import Event, EventBus
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import HIGH_WATER

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.stream.connection import StreamConnection
 from socketd.settings.faults.profile import PROTOCOL, WIRE
 from socketd.settings.faults.values import (

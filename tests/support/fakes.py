@@ -21,7 +21,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from socketd.common.events import EventBus
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from tests.support.sockets import make_pair

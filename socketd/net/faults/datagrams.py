@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-from socketd.faults.datagram_draw import DatagramDraw
+from socketd.faults.draws import DatagramDraw
 from socketd.faults.service_faults import ServiceFaults
 from socketd.net.service_state import ServiceState
 from socketd.settings.faults.values import NEVER_READ

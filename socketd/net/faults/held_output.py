@@ -6,7 +6,7 @@ from collections import deque
 from math import inf
 from typing import Any
 
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 
 #: Writes that are held apart, each with its own time: with more, the bytes of the next one join
 #: those of the last, so that many tiny writes take no more memory than the 64 KiB that they

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.faults.held_output import HeldOutput
 from socketd.settings.faults.profile import ENDS, RESETS, SENDING
 from socketd.settings.faults.values import NEVER_READ, REFUSE, SILENT, SLOW

@@ -53,7 +53,7 @@ from socketd.protocols.spec import IDrainable, IFarewell
 from socketd.settings.faults.profile import PROTOCOL
 
 if TYPE_CHECKING:
-    from socketd.faults.connection_draw import ConnectionDraw
+    from socketd.faults.draws import ConnectionDraw
     from socketd.net.faults.stream_fault import StreamFault
 
 _ENDS: dict[type[BaseException] | None, str] = {

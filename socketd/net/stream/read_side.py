@@ -24,7 +24,7 @@ from socketd.net.stream.states import END_HANDLED, END_OF_INPUT, LINGERING, OPEN
 from socketd.net.stream.write_buffer import HIGH_WATER, LOST_FAILURE
 
 if TYPE_CHECKING:
-    from socketd.faults.connection_draw import ConnectionDraw
+    from socketd.faults.draws import ConnectionDraw
 
 #: The most that one receive takes (bytes), so that connections are served in turn.  Just
 #: below 128 KiB, from which on malloc(3) calls mmap(2) for each allocation.

@@ -101,9 +101,7 @@ class NtpOptions:
         " of the server that keeps this clock; it is sent as written.",
     )
     assume_synchronised: bool = option(
-        YES_NO,
-        False,
-        "Whether to vouch for the clock where the kernel does not.",
+        YES_NO, False, "Whether to vouch for the clock where the kernel does not."
     )
     assumed_error: float = option(
         within(DURATION, 0.0, MAX_DISPERSION, "write up to 16s"),
@@ -111,9 +109,7 @@ class NtpOptions:
         "How far off that clock is at most; BusyBox takes no server that says 1s or more.",
     )
     nts: str = option(
-        SERVICE,
-        "",
-        "The nts-ke service whose cookies are taken; by default there is no NTS.",
+        SERVICE, "", "The nts-ke service whose cookies are taken; by default there is no NTS."
     )
 
 
@@ -152,10 +148,7 @@ def answer(
 
 
 def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
-    """
-    Whether the clock may be served: it is synchronised (or assumed to be), has not just been
-    stepped, and is not before the build date.
-    """
+    """Whether to serve the clock: kept (or assumed so), not just stepped, past the build date."""
     synchronised = state.synchronised or options.assume_synchronised
     return synchronised and not state.stepped and now >= BUILD_DATE * _SECOND
 
@@ -169,11 +162,7 @@ def _is_consistent(received: Instant, sent: Instant) -> bool:
 
 
 def write_head(
-    request: bytes,
-    version_mode: int,
-    now: Instant,
-    state: ClockState,
-    options: NtpOptions | None,
+    request: bytes, version_mode: int, now: Instant, state: ClockState, options: NtpOptions | None
 ) -> bytes:
     """
     Encode the first sixteen bytes.
@@ -213,10 +202,7 @@ def root_dispersion(state: ClockState, now: Instant, assumed_error: float = ASSU
 
 
 def reference_time(state: ClockState, fit: bool) -> Instant | None:
-    """
-    The time when the clock was last known to be right; C{None} if unfit, 0 if it is only assumed
-    to be synchronised.
-    """
+    """When the clock was last known to be right; C{None} if unfit, 0 if that is only assumed."""
     if not fit:
         return None
     return instant(state.read_at) if state.synchronised else 0

@@ -72,10 +72,7 @@ class BatchWriter:
             self._renew(start, received, received)
 
     def answers(
-        self,
-        requests: Iterable[tuple[tuple[bytes, int], Instant]],
-        sent: Instant,
-        each: int,
+        self, requests: Iterable[tuple[tuple[bytes, int], Instant]], sent: Instant, each: int
     ) -> list[bytes | None]:
         """
         Answer requests, after L{prepare}.

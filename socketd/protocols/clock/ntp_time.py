@@ -1,7 +1,4 @@
-"""
-Times and clock errors of NTP (RFC 5905), as its server, its client and the protocols that have its
-timestamps share them.
-"""
+"""Times and clock errors of NTP (RFC 5905), for all that have its timestamps."""
 
 from __future__ import annotations
 

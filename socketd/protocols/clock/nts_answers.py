@@ -49,11 +49,7 @@ class _Opened(NamedTuple):
 
 @frozen
 class NtsAnswers:
-    """
-    Makes the answers of one port.
-
-    @ivar header_length: of a plain packet (bytes).
-    """
+    """Makes the answers of one port; C{header_length}: of a plain packet (bytes)."""
 
     keys: KeyFile
     counters: Counters

@@ -39,11 +39,7 @@ class FieldError(Exception):
 
 
 class Field(NamedTuple):
-    """
-    One extension field.
-
-    @ivar at: where its header begins.
-    """
+    """One extension field; C{at}: where its header begins."""
 
     type: int
     body: bytes

@@ -14,24 +14,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.common.host_names import is_host_name
+from socketd.protocols.clock import nts_records
 from socketd.protocols.clock.nts_key_file import key_file
-from socketd.protocols.clock.nts_records import (
-    ALPN,
-    COOKIES,
-    ESTABLISHED,
-    NO_ALPN,
-    NOTHING_IN_COMMON,
-    REASONS,
-    TIMED_OUT,
-    Agreement,
-    Code,
-    RecordError,
-    RecordReader,
-    agree,
-    error_response,
-    response,
-    session_keys,
-)
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import INHERITED, Listener
 from socketd.settings.options import option
@@ -104,16 +88,16 @@ class NtsKe(Protocol):
     def __init__(self, options: NtsKeOptions, context: ProtocolContext) -> None:
         self._options = options
         self._context = context
-        self._reader: RecordReader | None = None
+        self._reader: nts_records.RecordReader | None = None
         self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        if self.transport.negotiatedProtocol != ALPN.encode():
+        if self.transport.negotiatedProtocol != nts_records.ALPN.encode():
             # Section 4 has no answer for a client that does not speak the protocol.
-            self._finish(NO_ALPN, b"")
+            self._finish(nts_records.NO_ALPN, b"")
             return
-        self._reader = RecordReader()
-        overdue = TIMED_OUT, error_response(Code.BAD_REQUEST)
+        self._reader = nts_records.RecordReader()
+        overdue = nts_records.TIMED_OUT, nts_records.error_response(nts_records.Code.BAD_REQUEST)
         self._deadline = self._context.clock.callLater(REQUEST_TIMEOUT, self._finish, *overdue)
 
     def dataReceived(self, data: bytes) -> None:
@@ -121,8 +105,8 @@ class NtsKe(Protocol):
             return
         try:
             records = self._reader.feed(data)
-            agreement = None if records is None else agree(records)
-        except RecordError as problem:
+            agreement = None if records is None else nts_records.agree(records)
+        except nts_records.RecordError as problem:
             self._refuse(problem.code)
         else:
             if agreement is not None:
@@ -131,7 +115,7 @@ class NtsKe(Protocol):
     def readConnectionLost(self) -> None:
         """Refuse a request that has ended too early."""
         if self._reader is not None:
-            self._refuse(Code.BAD_REQUEST)
+            self._refuse(nts_records.Code.BAD_REQUEST)
 
     def writeConnectionLost(self) -> None:
         """Not called: TLS has no such thing."""
@@ -139,19 +123,19 @@ class NtsKe(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop()
 
-    def _answer(self, agreement: Agreement) -> None:
+    def _answer(self, agreement: nts_records.Agreement) -> None:
         if not agreement.aead:
-            self._finish(NOTHING_IN_COMMON, response(agreement, ()))
+            self._finish(nts_records.NOTHING_IN_COMMON, nts_records.response(agreement, ()))
             return
-        to_server, to_client = session_keys(self.transport.export_keying_material)
+        to_server, to_client = nts_records.session_keys(self.transport.export_keying_material)
         ring = key_file(self._options.keys, self._context).ring
-        cookies = [ring.seal(to_server, to_client) for _ in range(COOKIES)]
+        cookies = [ring.seal(to_server, to_client) for _ in range(nts_records.COOKIES)]
         options = self._options
-        answer = response(agreement, cookies, options.ntp_server, options.ntp_port)
-        self._finish(ESTABLISHED, answer)
+        answer = nts_records.response(agreement, cookies, options.ntp_server, options.ntp_port)
+        self._finish(nts_records.ESTABLISHED, answer)
 
-    def _refuse(self, code: Code) -> None:
-        self._finish(REASONS[code], error_response(code))
+    def _refuse(self, code: nts_records.Code) -> None:
+        self._finish(nts_records.REASONS[code], nts_records.error_response(code))
 
     def _finish(self, result: str, answer: bytes) -> None:
         self._context.record.counters.nts_sessions[result] += 1
@@ -211,6 +195,6 @@ declaration = ProtocolSpec(
     stream=NtsKe,
     refusals=refusals,
     hints=hints,
-    fixed={"tls_minimum": "1.3", "tls_alpn": ALPN},
+    fixed={"tls_minimum": "1.3", "tls_alpn": nts_records.ALPN},
     defaults={"handshake_timeout": "2s", "max_connections": str(MAX_CONNECTIONS)},
 )

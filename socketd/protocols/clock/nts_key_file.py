@@ -47,9 +47,7 @@ class KeyFile:
     while the daemon runs is written again from memory, and no client notices.
     """
 
-    def __init__(
-        self, path: str, wall_clock: Callable[[], float], record: ServiceRecord
-    ) -> None:
+    def __init__(self, path: str, wall_clock: Callable[[], float], record: ServiceRecord) -> None:
         self.path = path
         self._wall_clock = wall_clock
         self._record = record

@@ -43,11 +43,7 @@ Random = Callable[[int], bytes]
 
 @frozen
 class MasterKey:
-    """
-    One key.
-
-    @ivar aead: kept, since making one costs four times as much as using it.
-    """
+    """One key; C{aead}: kept, since making one costs four times as much as using it."""
 
     number: bytes
     secret: bytes = field(repr=False)
@@ -132,11 +128,7 @@ class KeyRing:
 
     @classmethod
     def decode(cls, content: bytes) -> KeyRing:
-        """
-        Read the content of a key file.
-
-        @raise ValueError: if it is none.
-        """
+        """Read the content of a key file; raise C{ValueError} if it is none."""
         match = _FILE.fullmatch(content)
         if match is None:
             raise ValueError("is no whole key file")

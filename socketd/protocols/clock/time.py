@@ -62,10 +62,7 @@ class _TimeEncoder:
 
 
 class TimeOfDay(_TimeEncoder, Protocol):
-    """
-    Send the time at once, and close: C{time} (RFC 868, "over TCP") and C{daytime} (RFC 867, "TCP
-    Based Daytime Service").
-    """
+    """Send the time at once, and close (RFC 868, "over TCP"; RFC 867, "TCP Based ...")."""
 
     transport: ITransport
 

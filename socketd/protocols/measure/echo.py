@@ -88,7 +88,5 @@ def _make_datagrams(options: EchoOptions, context: ProtocolContext) -> DatagramP
 
 
 declaration = ProtocolSpec(
-    options=EchoOptions,
-    stream=lambda options, context: Echo(),
-    datagram=_make_datagrams,
+    options=EchoOptions, stream=lambda options, context: Echo(), datagram=_make_datagrams
 )

@@ -18,14 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.clock.ntp_time import Instant, instant
-from socketd.protocols.measure import ipsla_v2
-from socketd.protocols.measure.ipsla_packets import (
-    CONTROL_PORT,
-    BadRequest,
-    Request,
-    answer_probe,
-    parse_request,
-)
+from socketd.protocols.measure import ipsla_packets, ipsla_v2
 from socketd.protocols.measure.keys import KEYS, Keys
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import Listener
@@ -44,7 +37,7 @@ MAX_FLOWS = 64
 
 #: The ports that control messages are sent to, and so none is sent from: the answer of another
 #: responder would be a question here.
-CONTROL_PORTS = (CONTROL_PORT, 1167)
+CONTROL_PORTS = (ipsla_packets.CONTROL_PORT, 1167)
 
 #: The reason by which the port counts such a message.
 SOURCE_PORT = "source_port"
@@ -127,7 +120,7 @@ class Asker:
     version: int = 0
     answered: dict[int, int] = field(factory=dict)
 
-    def renew(self, until: float, request: Request) -> None:
+    def renew(self, until: float, request: ipsla_packets.Request) -> None:
         """Let it probe until then, and count the answers to its port again (section 4)."""
         self.until = max(self.until, until)
         self.version = request.version
@@ -164,7 +157,7 @@ class Probes(DatagramProtocol):
             self._counts[STRANGER] += 1
             return
         received, sent = self._times()
-        found = answer_probe(datagram, received, sent, asker.number(addr[1]))
+        found = ipsla_packets.answer_probe(datagram, received, sent, asker.number(addr[1]))
         if found is None:
             self._counts[UNKNOWN_PROBE] += 1
             return
@@ -181,11 +174,7 @@ class Probes(DatagramProtocol):
 
 @define(eq=False)
 class OpenPort:
-    """
-    A port that was opened for probes.
-
-    @ivar close: closes it.
-    """
+    """A port that was opened for probes; C{close}: closes it."""
 
     probes: Probes
     close: Callable[[], None]
@@ -222,7 +211,7 @@ class Ipsla(DatagramProtocol):
         try:
             request = self._parse(datagram)
             self._serve(request, addr[0])
-        except BadRequest as problem:
+        except ipsla_packets.BadRequest as problem:
             self._counts[str(problem)] += 1
             if problem.answer:
                 self.transport.write(problem.answer, addr)
@@ -230,18 +219,18 @@ class Ipsla(DatagramProtocol):
         self._counts[ACCEPTED] += 1
         self.transport.write(request.answer, addr)
 
-    def _parse(self, message: bytes) -> Request:
+    def _parse(self, message: bytes) -> ipsla_packets.Request:
         if message[:1] == bytes([ipsla_v2.VERSION]):
             now = instant(self._context.wall_clock())
             return ipsla_v2.parse_request(message, self._keys, now)
         if self._keys is not None:
-            raise BadRequest(ipsla_v2.BAD_DIGEST)
-        return parse_request(message)
+            raise ipsla_packets.BadRequest(ipsla_v2.BAD_DIGEST)
+        return ipsla_packets.parse_request(message)
 
-    def _serve(self, request: Request, source: str) -> None:
-        """Let a source probe a port for a time; raise L{BadRequest} if it cannot be opened."""
+    def _serve(self, request: ipsla_packets.Request, source: str) -> None:
+        """Let a source probe a port for a time; raise C{BadRequest} if it cannot be opened."""
         if request.port not in self._ports:
-            raise BadRequest(PORT, request.refusal)
+            raise ipsla_packets.BadRequest(PORT, request.refusal)
         place = self.transport.destination.host, request.port
         if place in self._open and self._open[place].probes.transport is None:
             # The reactor closed it after an error.
@@ -255,12 +244,12 @@ class Ipsla(DatagramProtocol):
             del askers[next(iter(askers))]
         self._watch(place, found)
 
-    def _bind(self, place: tuple[str, int], request: Request) -> OpenPort:
+    def _bind(self, place: tuple[str, int], request: ipsla_packets.Request) -> OpenPort:
         probes = Probes(self._context)
         try:
             close = self._context.open_port(probes, *place)
         except OSError:
-            raise BadRequest(PORT, request.refusal) from None
+            raise ipsla_packets.BadRequest(PORT, request.refusal) from None
         self._counts[OPENED] += 1
         found = self._open[place] = OpenPort(probes, close)
         return found

@@ -113,11 +113,7 @@ MALFORMED, UNSUPPORTED, AUTHENTICATED = "malformed", "unsupported", "authenticat
 
 
 def parse_request(message: bytes) -> Request:
-    """
-    Parse a control message.
-
-    @raise BadRequest: if it asks for nothing that is served.
-    """
+    """Parse a control message; raise C{BadRequest} if it asks for nothing that is served."""
     if len(message) < SIZES[4] or message[0] != VERSION:
         raise BadRequest(MALFORMED)
     sequence, command = _MESSAGE.unpack_from(message)

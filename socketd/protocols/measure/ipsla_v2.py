@@ -72,11 +72,7 @@ _MASK = (1 << 64) - 1
 
 
 class Section(NamedTuple):
-    """
-    Where a section is.
-
-    @ivar end: the offset of what follows it.
-    """
+    """Where a section is; C{end}: the offset of what follows it."""
 
     command: int
     at: int

@@ -1,7 +1,4 @@
-"""
-The keys of C{stamp} and C{ipsla}: a file with a line for each number that packets name them by, an
-SSID or a key ID.
-"""
+"""The keys of C{stamp} and C{ipsla}: a file with a line for each SSID or key ID."""
 
 from __future__ import annotations
 
@@ -32,11 +29,7 @@ _HEX = re.compile(r"hex:((?:[0-9A-Fa-f]{2})+)")
 
 @frozen
 class Keys:
-    """
-    The keys by number.
-
-    @ivar path: their file; the text of the option.
-    """
+    """The keys by number; C{path}: their file; the text of the option."""
 
     path: str
     _by_number: Mapping[int, bytes] = field(repr=False)

@@ -316,10 +316,7 @@ class StampDatagrams(DatagramProtocol):
         return sign(found.wire, sequence, probe.key), found.dscp
 
     def _location(self, addr: Any) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
-        """
-        Give source and destination of the current packet; not told they are zeros of the same
-        family.
-        """
+        """Give source and destination of the packet; not told they are zeros of that family."""
         if not isinstance(addr, tuple):
             return _NOWHERE
         source = _packed(addr[0])

@@ -169,9 +169,7 @@ def write_usual(
 def write_authenticated(answer: Answer, key: bytes) -> bytes:
     """Encode an answer of L{AUTHENTICATED_LENGTH}."""
     sequence, sent, error, ssid, received, request, ttl = answer
-    covered = _AUTHENTICATED_ANSWER.pack(
-        sequence, sent, error, ssid, received, *request[:3], ttl
-    )
+    covered = _AUTHENTICATED_ANSWER.pack(sequence, sent, error, ssid, received, *request[:3], ttl)
     return covered + digest(key, covered)
 
 

@@ -129,11 +129,7 @@ def split(data: bytes, at: int = 0) -> Iterator[Tlv]:
 
 
 def answer_tlvs(
-    data: bytes,
-    asked: int,
-    facts: Facts,
-    key: bytes | None = None,
-    is_authenticated: bool = False,
+    data: bytes, asked: int, facts: Facts, key: bytes | None = None, is_authenticated: bool = False
 ) -> Answered:
     """
     Answer the TLVs of a packet.
@@ -222,9 +218,7 @@ def _unknown(type: int, length: int) -> int:
     return UNRECOGNISED | MALFORMED if is_short else UNRECOGNISED
 
 
-def _answer_parts(
-    value: memoryview, begin: int, answer: Callable[[memoryview, int], int]
-) -> int:
+def _answer_parts(value: memoryview, begin: int, answer: Callable[[memoryview, int], int]) -> int:
     """
     Answer the parts of a TLV, which have the form of TLVs and follow its own fields.
 

@@ -69,10 +69,7 @@ class Reply(MessageProtocol):
 
 
 class ReplyDatagrams(DatagramProtocol):
-    """
-    Answer each datagram; the transport drops and counts a reply that is longer than both the
-    datagram and C{udp_amplify}.
-    """
+    """Answer each datagram; the transport drops and counts what is longer than it may be."""
 
     transport: IUDPTransport
 

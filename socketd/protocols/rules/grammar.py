@@ -82,11 +82,7 @@ def parse_lines(text: str, first_line: int = 0, file: str = "") -> tuple[Rule, .
 
 
 def parse_answer(text: str) -> bytes:
-    """
-    Parse an answer that stands alone in a line.
-
-    @raise Mistakes: if it is none.
-    """
+    """Parse an answer that stands alone in a line; raise C{Mistakes} if it is none."""
     try:
         line = Line.of(text)
         answer = _answer(line, 0)
@@ -200,11 +196,7 @@ def _octets(line: Line, octet: re.Pattern[str], remedy: str) -> list[str]:
 
 
 def _answer(line: Line, groups: int) -> Answer | None:
-    """
-    Take an answer, if there is one.
-
-    @param groups: how many groups the expression has.
-    """
+    """Take an answer, if there is one; C{groups}: how many groups the expression has."""
     if line.take("word", "hex"):
         column = line.column
         octets = _octets(line, _ANSWERED, r"two digits for each octet, or \1 for a group")

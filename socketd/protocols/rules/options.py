@@ -43,11 +43,7 @@ def files_of(text: str) -> tuple[str, ...]:
 
 
 def parse_greeting(text: str) -> bytes:
-    """
-    Parse an answer that stands alone.
-
-    @raise Mistakes: if it is none.
-    """
+    """Parse an answer that stands alone; raise C{Mistakes} if it is none."""
     from socketd.protocols.rules.grammar import parse_answer
 
     return parse_answer(text)

@@ -71,11 +71,7 @@ class ExpressionSet:
         self.size += expression.programsize
 
     def compile(self) -> None:
-        """
-        End the additions.
-
-        @raise ValueError: if the expressions are too large together.
-        """
+        """End the additions; raise C{ValueError} if the expressions are too large together."""
         if not self._expressions:
             return
         import re2
@@ -150,11 +146,7 @@ class Matcher:
 
     @classmethod
     def of(cls, rules: tuple[Rule, ...]) -> Matcher:
-        """
-        Compile rules.
-
-        @raise ValueError: if their expressions are too large together.
-        """
+        """Compile rules; raise C{ValueError} if their expressions are too large together."""
         matcher = cls()
         for index, rule in enumerate(rules):
             matcher._add(index, rule)

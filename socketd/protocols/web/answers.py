@@ -71,11 +71,7 @@ def in_pieces(
 
 
 class BadRequest(Exception):
-    """
-    A request that is not answered as asked.
-
-    @ivar reason: one of L{REASONS}.
-    """
+    """A request that is not answered as asked; C{reason}: one of L{REASONS}."""
 
     def __init__(self, status: int, reason: str, text: str, *headers: tuple[str, str]) -> None:
         super().__init__(text)

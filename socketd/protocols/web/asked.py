@@ -164,11 +164,7 @@ class Asked:
 
 
 def describe(asked: Asked, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Tell all of a request.
-
-    @param facts: those of L{socketd.protocols.facts.connection_facts}.
-    """
+    """Tell all of a request; C{facts}: those of L{socketd.protocols.facts.connection_facts}."""
     form, files, value = parse_body(asked.body, asked.header("content-type"))
     text = _utf8(asked.body)
     return {

@@ -10,14 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from wsproto.connection import Connection
-from wsproto.events import (
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Message,
-    Ping,
-    TextMessage,
-)
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason, Opcode
 from zope.interface import implementer
 
@@ -40,20 +33,12 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 @implementer(IDrainable, IFarewell)
 class MessageSocket(Protocol):
-    """
-    A connection that speaks WebSocket.
-
-    @ivar is_text: whether the last message was text.
-    """
+    """A connection that speaks WebSocket; C{is_text}: whether the last message was text."""
 
     transport: Any
 
     def __init__(
-        self,
-        connection: Connection,
-        is_compressing: bool,
-        max_message: int,
-        clock: IReactorTime,
+        self, connection: Connection, is_compressing: bool, max_message: int, clock: IReactorTime
     ) -> None:
         """
         @param connection: what reads and writes frames.

@@ -78,11 +78,7 @@ class Call:
         return float(text)
 
     def count(self, text: str, limit: int, what: str) -> int:
-        """
-        Parse a number of things.
-
-        @raise BadRequest: if it is none, or is above the limit.
-        """
+        """Parse a number of things; raise C{BadRequest} if it is none, or is above the limit."""
         number = self.number(text, limit, what)
         if "." in text:
             raise BadRequest(400, "argument", f"{text} {what} are no whole number")
@@ -274,7 +270,7 @@ PATHS = {
     "headers": Path("", "/headers", _headers),
     "ip": Path("", "/ip", _ip),
     "redirect": Path("([^/]+)", "/redirect/3", _redirect),
-    "etag": Path(r'([!#-.0-~]{1,128})', "/etag/TAG", _etag),
+    "etag": Path(r"([!#-.0-~]{1,128})", "/etag/TAG", _etag),
     "cache": Path(r"(\d{1,9})", "/cache/60", _cache),
     "gzip": Path("", "/gzip", _gzip),
     "range": Path("([^/]+)", "/range/1024", _range),

@@ -97,9 +97,7 @@ class FaultOptions:
         " protocol (never-read).",
     )
     reset: After | None = option(
-        AFTER,
-        None,
-        "When a connection is reset; the peer can read all bytes before. For streams.",
+        AFTER, None, "When a connection is reset; the peer can read all bytes before. For streams."
     )
     close: After | None = option(AFTER, None, "When a connection is closed. For streams.")
     half_close: After | None = option(
@@ -170,11 +168,7 @@ _NONE_TAKES = "which no listener here takes"
 
 @frozen
 class FaultProfile:
-    """
-    One profile.
-
-    @ivar line: that of its section.
-    """
+    """One profile; C{line}: that of its section."""
 
     name: str
     options: FaultOptions

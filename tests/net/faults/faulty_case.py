@@ -11,7 +11,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.faults.service_faults import ServiceFaults
 from socketd.net.faults.datagrams import FaultyDatagrams, Question
 from socketd.settings.faults.profile import FaultOptions, FaultProfile

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy, implementer
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.stream import read_side
 from socketd.net.stream.connection import FaultyConnection, StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE

@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.faults.connection_draw import ConnectionDraw
+from socketd.faults.draws import ConnectionDraw
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.layer import wrap_in_tls

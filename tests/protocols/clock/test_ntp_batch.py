@@ -32,7 +32,7 @@ NOW = 1795000000 * SECOND + 123456789
 ERA_1 = 2085978496 * SECOND
 
 #: Clocks: kept, kept and exact to 2**-32 s, assumed, unfit, and one whose state is of the future.
-KEPT = ClockState(True, 0, 0.25, 0.1, -22, False, 1794999999.6)
+KEPT = ClockState(True, 0, 0.25, -22, False, 1794999999.6)
 STATES = (
     KEPT,
     evolve(KEPT, precision=-32),
