@@ -42,6 +42,8 @@ def text(found: Any) -> str:
 
 def value(found: Any) -> Any:
     """Take a value that is shown."""
+    if isinstance(found, float):
+        return number(found)
     return found if isinstance(found, _PLAIN) else text(found)
 
 
