@@ -81,10 +81,12 @@ test-all: ## run test and test-daemon under each Python of PYTHONS=, in environm
 # The layers without sockets, and what else is pure: a branch of them that no test takes fails.
 PURE := socketd/common/*,socketd/settings/*,socketd/access/*,socketd/protocols/*
 PURE := $(PURE),socketd/settings/faults/*,socketd/faults/*
-PURE := $(PURE),socketd/net/timer_wheel.py,socketd/net/alarms.py
+PURE := $(PURE),socketd/net/timer_wheel.py
 PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py,socketd/control/reports.py
 PURE := $(PURE),socketd/web/guard.py,socketd/web/history.py
 PURE := $(PURE),socketd/control/requests.py,socketd/control/results.py
+PURE := $(PURE),socketd/workers/checks.py,socketd/workers/figures.py,socketd/workers/limits.py
+PURE := $(PURE),socketd/workers/messages.py,socketd/workers/queue.py,socketd/workers/relay.py
 
 coverage: TESTS ?= tests
 coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer

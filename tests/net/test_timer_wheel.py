@@ -51,6 +51,12 @@ class WheelTests(SynchronousTestCase):
             self.assertGreaterEqual(checked - began, seconds)
             self.assertLessEqual(checked - began, seconds + 2 * TICK)
 
+    def test_overdue(self) -> None:
+        """An entry that is overdue when it is put is checked at the next tick."""
+        other, late = self.entry(60.0), self.entry(-60.0)
+        self.clock.pump([TICK] * 2)
+        self.assertEqual((len(late.checks), other.checks), (1, []))
+
     def test_removed(self) -> None:
         """
         An entry that is removed, once or twice, is not checked; the others are, and the

@@ -142,3 +142,7 @@ class InstalledTests(SynchronousTestCase):
     def test_nothing_of_its_own(self) -> None:
         """A declaration may leave everything out."""
         self.assertEqual(ProtocolSpec(), ProtocolSpec(NoOptions, None, None))
+
+    def test_no_daemon(self) -> None:
+        """Where no daemon is around a protocol, no further port can be opened."""
+        self.assertRaises(OSError, context().open_port, DatagramProtocol(), "127.0.0.1", 50000)

@@ -58,6 +58,13 @@ class DifferencesTests(SynchronousTestCase):
         self.check(ECHO, ECHO + "idle_timeout = 300s\n")
         self.check(ECHO, "[socketd]\nlog_level = info\n" + ECHO)
 
+    def test_faults(self) -> None:
+        """Profiles are added, removed and changed, with the options as the file has them."""
+        one, two = "[fault:a]\nlatency = 1s\n", "[fault:b]\nseed = 1\nloss = 1%\n"
+        self.check(one + ECHO, two + ECHO, "[fault:a] removed", "[fault:b] added")
+        changed = two.replace("1%", "2%") + "half-close = after 3B\n"
+        self.check(two + ECHO, changed + ECHO, "[fault:b] half-close, loss changed")
+
     def test_order(self) -> None:
         """The order of the services changes nothing for their peers."""
         self.check(ECHO + UPPER, UPPER + ECHO)

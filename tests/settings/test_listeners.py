@@ -65,6 +65,7 @@ MODE = "a mode is octal, such as 660"
 BAD = {
     "": f"is not a listener; {FORMS}",
     "7": "is not a listener; write tcp:7 or udp:7",
+    "tcp:/run/x": "has the port /run/x; a port is a number from 0 to 65535",
     "TCP:7": "has the unknown kind TCP:; write tcp:7",
     "tpc:7": "has the unknown kind tpc:; write tcp:7",
     "ssl:443": "has the unknown kind ssl:; write tls:443",
@@ -316,7 +317,8 @@ class PlaceTests(SynchronousTestCase):
     def test_different(self) -> None:
         """Family, type, address and port do."""
         different = ["tcp:7", "tcp6:7", "udp:7", "udp6:7", "tcp:8", "tcp:7:interface=127.0.0.1"]
-        different += ["unix:/a", "unix:/b", "unixgram:/a", "tcp:7:interface=127.0.0.1.example"]
+        different += ["unix:@a", "unixgram:@a", "unix:/a", "unix:/b", "unixgram:/a"]
+        different += ["tcp:7:interface=127.0.0.1.example"]
         self.assertEqual(len(self.places(*different)), len(different))
 
 

@@ -44,6 +44,13 @@ class HistoryTests(SynchronousTestCase):
         found = self.history.read("echo")
         self.assertEqual(found, {"open": [3, 4], "messages": [0, 15], "in": [0, 7]})
 
+    def test_fractions(self) -> None:
+        """Rates have one digit behind the point; two samples at once are half a second apart."""
+        self.note(service())
+        self.note(service(messages_received=1), elapsed=3.0)
+        self.note(service(messages_received=5), elapsed=0.01)
+        self.assertEqual(self.history.read("echo")["messages"][-2:], [0.3, 8])
+
     def test_bytes(self) -> None:
         """Bytes are those of streams and datagrams together."""
         found = figures_of(

@@ -108,6 +108,7 @@ class OpenTests(ParseCase):
         wrong.append(message[:24] + number(7, 4) + message[28:])
         wrong.append(message[:84] + number(93, 4) + message[88:])
         wrong.append(control(authentication(), measurement(50001), status=2))
+        wrong.append(control(authentication(), measurement(50001), bytes(7)))
         for one in wrong:
             self.assertEqual(self.refused(one), (MALFORMED, b""), one)
 

@@ -160,6 +160,13 @@ class TogetherTests(SynchronousTestCase):
         ):
             self.assertEqual(wrong(f"rules =\n  {star}\n  {more}\n"), [])
 
+    def test_too_large(self) -> None:
+        """Expressions that take too much memory together are refused at the first rule."""
+        lines = "".join(f'  /[ab]*a[ab]{{900}}c{number}/ -> "x"\n' for number in range(60))
+        [found] = wrong(f"rules =\n{lines}")
+        said = "FILE:5:3: [modem] rules: has expressions that are too large; write shorter ones"
+        self.assertEqual(found, said)
+
     def test_steps(self) -> None:
         """Expressions and the longest message together have a limit, which is named."""
         rules = 'rules = /(a|b)*a(a|b){90}c/ -> "x"\n'
