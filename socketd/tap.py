@@ -216,7 +216,8 @@ def _make_directories(settings: Settings, runtime: str) -> None:
         text = str(problem)
         if problem.filename is not None:
             text = f"cannot make {problem.filename} for sockets: {problem.strerror}; mount a"
-            text += " directory there that can be written, or set RUNTIME_DIRECTORY to another one"
+            text += " directory there that can be written, set RUNTIME_DIRECTORY to another one, or"
+            text += f" write another path in {settings.file}"
         raise SystemExit(f"socketd: {text}") from None
 
 

@@ -24,8 +24,10 @@ def find_config(named: str | None, environ: Mapping[str, str]) -> str:
     Choose the configuration file: the first of C{named}, C{$SOCKETD_CONFIG},
     C{/etc/socketd/socketd.ini} if it exists, and the installed file under C{sys.prefix}.
     """
-    if named or environ.get(CONFIG_VARIABLE):
-        return named or environ[CONFIG_VARIABLE]
+    if named is not None:
+        return named
+    if environ.get(CONFIG_VARIABLE):
+        return environ[CONFIG_VARIABLE]
     installed = str(Path(sys.prefix, INSTALLED_FILE))
     return SYSTEM_FILE if Path(SYSTEM_FILE).exists() else installed
 

@@ -183,8 +183,9 @@ def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Diagno
             found = Diagnostic(file, number, message, section.rstrip(_MARK), option)
             return [] if option.endswith(_MARK) else [found]
         case configparser.MissingSectionHeaderError(lineno=number):
-            lines[number - 1] = ""
-            return [Diagnostic(file, number, "is before the first [section]")]
+            begun, lines[number - 1] = lines[number - 1].startswith("["), ""
+            message = "is before the first [section]; write such as [echo] above it"
+            return [Diagnostic(file, number, "is no [section]; add ]" if begun else message)]
         case configparser.ParsingError(errors=errors):
             said = [Diagnostic(file, number, _about(lines[number - 1])) for number, _ in errors]
             for number, _ in errors:

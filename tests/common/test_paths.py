@@ -23,7 +23,8 @@ class FindConfigTests(SynchronousTestCase):
 
     def test_named(self) -> None:
         """What the command line names comes first, whether it is there or not."""
-        self.assertEqual(find_config("a.ini", {"SOCKETD_CONFIG": "b.ini"}), "a.ini")
+        for named in ("a.ini", ""):
+            self.assertEqual(find_config(named, {"SOCKETD_CONFIG": "b.ini"}), named)
 
     def test_variable(self) -> None:
         """The variable comes next, unless it is empty."""

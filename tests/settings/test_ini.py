@@ -174,9 +174,13 @@ class BrokenTests(SynchronousTestCase):
     def test_before_any_section(self) -> None:
         """What stands before the first section belongs nowhere, each line of it."""
         text = "a = 1\nb\n\n[c]\nd = 2\n"
-        message = "is before the first [section]"
+        message = "is before the first [section]; write such as [echo] above it"
         self.assertEqual(diagnostics_of(text), [f"FILE:1: {message}", f"FILE:2: {message}"])
         self.assertEqual(sections_of(text), [("c", 4, {"d": ("2", 5)})])
+
+    def test_open_header(self) -> None:
+        """A first header without its end is told from a line that is before it."""
+        self.assertEqual(diagnostics_of("[a\n[c]\n"), ["FILE:1: is no [section]; add ]"])
 
     def test_neither(self) -> None:
         """A line that is neither a header nor an assignment is named."""

@@ -259,7 +259,8 @@ class DiagnosticTableTests(SynchronousTestCase):
     def test_broken_and_nothing_else(self) -> None:
         """A file whose sections could not be read is not told to have none."""
         found = diagnostics("broken\n")
-        self.assertEqual(found, ["FILE:1: is before the first [section]"])
+        expected = "FILE:1: is before the first [section]; write such as [echo] above it"
+        self.assertEqual(found, [expected])
 
     def test_too_many_broken_lines(self) -> None:
         """The end of a broken file is not blamed for what was not read."""

@@ -100,7 +100,7 @@ class RunTests(SystemCase):
         """What it does not take is one line, and no success."""
         for words, why in (
             (["--bad"], "option --bad not recognized"),
-            (["a.ini", "b.ini"], "Wrong number of arguments"),
+            (["a.ini", "b.ini"], "b.ini is one argument too many"),
             (["--config"], "option --config requires argument"),
         ):
             status, said = self.run_daemon(*words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.support.polling import DEADLINE
@@ -122,6 +123,16 @@ class WhoamiTests(TlsCase):
                 sock.sendto(b"x" * 48, daemon.address("brief", "udp"))
                 expected = "127.0.0.1 {}\n".format(sock.getsockname()[1])
                 self.assertEqual(sock.recv(1024), expected.encode())
+
+    def test_no_answer(self) -> None:
+        """One that answers nothing is no whoami service, and that is a failure."""
+        with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+            address = "{}:{}".format(*silent.getsockname())
+            asking = pool.submit(self.run_socketd, "whoami", address)
+            silent.accept()[0].close()
+            ended = asking.result()
+        self.assertEqual((ended.status, ended.output), (1, ""))
+        self.assertIn("the peer has answered nothing; if it speaks TLS", ended.errors)
 
     def test_command(self) -> None:
         """C{socketd whoami} prints what it is told: by UDP its question is as long as it takes."""

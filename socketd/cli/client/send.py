@@ -207,8 +207,17 @@ def run(arguments: argparse.Namespace) -> int:
     return send(arguments, text, arguments.pause)
 
 
-def send(arguments: argparse.Namespace, text: bytes | None, pause: float | None = None) -> int:
-    """Send a text or standard input; write the reply until EOF, or the first datagram."""
+def send(
+    arguments: argparse.Namespace,
+    text: bytes | None,
+    pause: float | None = None,
+    needs_reply: bool = False,
+) -> int:
+    """
+    Send a text or standard input; write the reply until EOF, or the first datagram.
+
+    @param needs_reply: whether a peer that answers nothing is a failure.
+    """
     tls, address, timeout = load_tls(arguments), arguments.address, arguments.timeout
 
     async def client(reactor: Any) -> None:
@@ -229,9 +238,12 @@ def send(arguments: argparse.Namespace, text: bytes | None, pause: float | None 
         finally:
             # What has come is written even on failure.
             await output.finish()
-        if not exchange.has_reply and tls is None:
+        if not exchange.has_reply and (needs_reply or tls is None):
             # A TLS server may close without a reply when it gets something other than TLS.
-            note("the peer has answered nothing; if it speaks TLS, use --tls")
+            told = "the peer has answered nothing" + "; if it speaks TLS, use --tls" * (tls is None)
+            if needs_reply:
+                raise CommandError(told)
+            note(told)
 
     return run_client(address, client)
 

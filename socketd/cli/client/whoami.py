@@ -22,4 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, print the answer as it comes, and return the exit status."""
-    return send(arguments, b"\n" * QUESTION_SIZE if arguments.address.is_datagram else b"")
+    question = b"\n" * QUESTION_SIZE if arguments.address.is_datagram else b""
+    return send(arguments, question, needs_reply=True)

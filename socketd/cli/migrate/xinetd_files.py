@@ -74,6 +74,8 @@ class SourceFiles:
             raise UnreadableError(reason_of(error)) from error
         if len(content) > MAX_FILE_BYTES:
             raise UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
+        if b"\0" in content:
+            raise UnreadableError("not a text file")
         text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         return [line.rstrip("\r") for line in text.split("\n")]
 

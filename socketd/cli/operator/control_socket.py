@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import socket
+import stat
 from argparse import ArgumentParser, Namespace
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -171,6 +172,8 @@ def explain(path: str, error: OSError) -> str:
     """Explain in one line why a daemon cannot be reached at its control socket."""
     if isinstance(error, TimeoutError):
         return f"{path}: the daemon does not answer"
+    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+        return f"{path}: is no socket; name the one that control in [socketd] says"
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return f"{path}: no daemon there; start one that has control = {path} in [socketd]"
     if isinstance(error, PermissionError):

@@ -158,6 +158,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"{arguments.address.text}: only streams are recorded", USAGE)
     if os.path.lexists(arguments.file) and not arguments.force:
         raise CommandError(f"{arguments.file} exists; --force would replace it")
+    if not os.access(arguments.file.parent, os.W_OK):
+        raise CommandError(f"{arguments.file.parent} is no folder that can be written to")
     tls = load_tls(arguments)
     recording = Recording()
 

@@ -39,9 +39,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="where it is served, such as tcp:7007, udp:7007 or unix:PATH; port 0 is any free one,"
         " and without interface=ADDRESS it is on loopback",
     )
-    parser.add_argument(
+    options = parser.add_argument(
         "options", metavar="OPTION=VALUE", nargs="*", help="an option, as in the file"
     )
+    # Or argparse says that one has to be there.
+    options.required = False
     parser.add_argument(
         "--json", action="store_true", help="print the bound addresses as one line of JSON"
     )

@@ -7,7 +7,7 @@ import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, ENOENT
 from typing import Any
 
 from attrs import evolve
@@ -24,19 +24,27 @@ RECEIVE_BUFFER = 1024 * 1024
 #: Errors of a machine that lacks the address or its whole family.
 _ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT, socket.EAI_ADDRFAMILY, socket.EAI_FAMILY)
 
+#: What helps where bind(2) fails, by error and whether the address is a path: ip(7), unix(7).
+_REMEDIES = {
+    (EACCES, False): "ports below 1024 need CAP_NET_BIND_SERVICE; have it, or ",
+    (EACCES, True): "",
+    (ENOENT, True): "make its directory, or ",
+    (EEXIST, True): "",
+}
+
 
 class CannotListen(Exception):
     """
     A listener's socket could not be bound; the text says why.
 
     @ivar absent: whether the machine lacks the address or the whole address family.
-    @ivar holder: the process that has the address; C{None} if the address is not in use.
+    @ivar remedy: what helps besides another address, up to a comma; C{None} if nothing is known.
     """
 
-    def __init__(self, reason: str, absent: bool = False, holder: str | None = None) -> None:
+    def __init__(self, reason: str, absent: bool = False, remedy: str | None = None) -> None:
         super().__init__(reason)
         self.absent = absent
-        self.holder = holder
+        self.remedy = remedy
 
     @classmethod
     def because(cls, problem: Exception, listener: Listener | None = None) -> CannotListen:
@@ -46,10 +54,13 @@ class CannotListen(Exception):
         reason, absent = problem.strerror or str(problem), problem.errno in _ABSENT
         if isinstance(problem, socket.gaierror):
             return cls(f"bad host: {reason}", absent)
-        if problem.errno != EADDRINUSE or listener is None:
+        if listener is None:
             return cls(reason, absent)
-        holder = holder_of(listener)
-        return cls(f"{reason} by {holder}" if holder else reason, holder=holder)
+        if problem.errno == EADDRINUSE:
+            holder = holder_of(listener)
+            stop = "" if holder in ("", THIS) else "stop that, or "
+            return cls(f"{reason} by {holder}" if holder else reason, remedy=stop)
+        return cls(reason, absent, _REMEDIES.get((problem.errno or 0, bool(listener.path))))
 
     def line(self, owner: str, listener: Listener, place: str) -> str:
         """
@@ -59,9 +70,9 @@ class CannotListen(Exception):
         @param place: where it is configured.
         """
         advice = ""
-        if self.holder is not None:
-            stop = "" if self.holder in ("", THIS) else "stop that, or "
-            advice = f"; {stop}write another {'path' if listener.path else 'port'} in {place}"
+        if self.remedy is not None:
+            another = "path" if listener.path else "port"
+            advice = f"; {self.remedy}write another {another} in {place}"
         return f"{owner} cannot listen at {listener}: {self}{advice}"
 
 

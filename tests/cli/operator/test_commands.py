@@ -192,6 +192,8 @@ class CommandTests(SynchronousTestCase):
         }
         for error, expected in cases.items():
             self.assertIn(expected, explain("/c", error))
+        error = ConnectionRefusedError(111, "x")
+        self.assertIn("/: is no socket; name the one that", explain("/", error))
 
     def test_no_answer(self) -> None:
         """A daemon that is silent, malformed or full is a one-line error."""

@@ -19,6 +19,7 @@ from socketd.common.errors import CommandError
 from socketd.settings.listener_syntax import parse_listener
 from tests.settings.refusals import refusal
 from tests.support.client_fakes import HalfCloseTransport, MemoryTransport
+from tests.support.command_line import run_main
 
 CLEAN = Failure(ConnectionDone())
 BROKEN = Failure(ConnectionLost())
@@ -177,3 +178,9 @@ class ListenTests(SynchronousTestCase):
         """What no stream can be accepted at is refused."""
         for text in ("udp:127.0.0.1:7", "tls:a:7", "unixgram:/a", "ssl:host=a:port=7"):
             self.assertIn("is no place to listen", refusal(listen_address, text), text)
+
+    def test_no_folder(self) -> None:
+        """A folder that is not there is said before anything is recorded."""
+        status, _, errors = run_main("record", "a:1", "--listen", "127.0.0.1:7", "no/plc.ini")
+        expected = "socketd record: no is no folder that can be written to\n"
+        self.assertEqual((status, errors), (1, expected))

@@ -180,7 +180,9 @@ class CommandTests(SynchronousTestCase):
 
     def test_usage(self) -> None:
         """A protocol and a listener are needed; an unknown flag gets the nearest one."""
-        self.assertEqual(run_main("serve", "echo")[0], USAGE)
+        status, _, errors = run_main("serve", "echo")
+        self.assertEqual(status, USAGE)
+        self.assertIn("arguments are required: LISTENER; see", errors)
         status, _, errors = run_main("serve", "echo", "tcp:0", "--jsn")
         self.assertEqual(status, USAGE)
         self.assertIn("unknown option: --jsn (--json?)", errors)
