@@ -28,7 +28,7 @@ REAL = re.compile(r"(?<=:)(\d{4,5})\b")
 DEFAULT = re.compile(r"(?<=tcp:|udp:)\d+|(?<=tcp6:)\d+")
 
 #: Commands that keep running.
-SERVERS = ("make run", "socketd run", "socketd serve", "python server.py")
+SERVERS = ("make run", "socketd run", "socketd serve", "python3 server.py")
 
 #: What the operator is asked, and types.
 ASKED = re.compile(r"(input the word:)(.+)")
