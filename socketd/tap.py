@@ -215,9 +215,11 @@ def _make_directories(settings: Settings, runtime: str) -> None:
     except OSError as problem:
         text = str(problem)
         if problem.filename is not None:
-            text = f"cannot make {problem.filename} for sockets: {problem.strerror}; mount a"
-            text += " directory there that can be written, set RUNTIME_DIRECTORY to another one, or"
-            text += f" write another path in {settings.file}"
+            remedy = f"make it, or write another path in {settings.file}"
+            if runtime.startswith(problem.filename):
+                remedy = "mount a directory there that can be written, or set RUNTIME_DIRECTORY to"
+                remedy += " another one"
+            text = f"cannot make {problem.filename} for sockets: {problem.strerror}; {remedy}"
         raise SystemExit(f"socketd: {text}") from None
 
 

@@ -240,7 +240,8 @@ def send(
             await output.finish()
         if not exchange.has_reply and (needs_reply or tls is None):
             # A TLS server may close without a reply when it gets something other than TLS.
-            told = "the peer has answered nothing" + "; if it speaks TLS, use --tls" * (tls is None)
+            told = "the peer has answered nothing"
+            told += "; if it speaks TLS, use --tls" if tls is None else ""
             if needs_reply:
                 raise CommandError(told)
             note(told)
