@@ -71,7 +71,7 @@ class LineDialog(Receiver):
 
     def connectionMade(self) -> None:
         self._output.registerProducer(self.transport, True)
-        self.transport.registerProducer(CallbackProducer(self._peer_full, self._peer_ready), True)
+        self.transport.registerProducer(CallbackProducer.telling(self._peer_paused), True)
         self._source.start(self)
         self._proceed()
 
@@ -119,8 +119,7 @@ class LineDialog(Receiver):
         self._input_ended = True
         self._proceed()
 
-    def input_failed(self, error: Exception) -> None:
-        self.fail(error)
+    input_failed = Receiver.fail
 
     # Turn-taking.
 
@@ -155,12 +154,10 @@ class LineDialog(Receiver):
         self._eof_timer.start()
         self.transport.loseWriteConnection()
 
-    def _peer_full(self) -> None:
-        self._peer_is_full = True
-
-    def _peer_ready(self) -> None:
-        self._peer_is_full = False
-        self._proceed()
+    def _peer_paused(self, is_full: bool) -> None:
+        self._peer_is_full = is_full
+        if not is_full:
+            self._proceed()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -97,13 +97,9 @@ class Exchange(Receiver):
     # Called by the transport.
 
     def connectionMade(self) -> None:
-        self._output.registerProducer(
-            CallbackProducer(
-                self._output_full, self._output_ready, self.transport.abortConnection
-            ),
-            True,
-        )
-        self.transport.registerProducer(CallbackProducer(self._peer_full, self._peer_ready), True)
+        reading = CallbackProducer.telling(self._output_paused, self.transport.abortConnection)
+        self._output.registerProducer(reading, True)
+        self.transport.registerProducer(CallbackProducer.telling(self._peer_paused), True)
         self._source.start(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -141,30 +137,19 @@ class Exchange(Receiver):
             self._send_eof()
         self._watch()
 
-    def input_failed(self, error: Exception) -> None:
-        """Reset, so that the peer does not take a truncated input for a complete one."""
-        self.fail(error)
+    # A reset, so that the peer does not take a truncated input for a complete one.
+    input_failed = Receiver.fail
 
     # Called by the two producers.
 
-    def _output_full(self) -> None:
-        self._output_is_full = True
-        self.transport.pauseProducing()
+    def _output_paused(self, is_full: bool) -> None:
+        self._output_is_full = is_full
+        (self.transport.pauseProducing if is_full else self.transport.resumeProducing)()
         self._watch()
 
-    def _output_ready(self) -> None:
-        self._output_is_full = False
-        self.transport.resumeProducing()
-        self._watch()
-
-    def _peer_full(self) -> None:
-        self._peer_is_full = True
-        self._source.pauseProducing()
-        self._watch()
-
-    def _peer_ready(self) -> None:
-        self._peer_is_full = False
-        self._source.resumeProducing()
+    def _peer_paused(self, is_full: bool) -> None:
+        self._peer_is_full = is_full
+        (self._source.pauseProducing if is_full else self._source.resumeProducing)()
         self._watch()
 
     # The inactivity timers.

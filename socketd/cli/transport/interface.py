@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -113,6 +114,13 @@ class CallbackProducer:
     pauseProducing: Callable[[], None]
     resumeProducing: Callable[[], None]
     stopProducing: Callable[[], None] = lambda: None
+
+    @classmethod
+    def telling(
+        cls, paused: Callable[[bool], None], stop: Callable[[], None] = lambda: None
+    ) -> CallbackProducer:
+        """Make one that tells whether it is paused."""
+        return cls(partial(paused, True), partial(paused, False), stop)
 
 
 class Probe(Receiver):
