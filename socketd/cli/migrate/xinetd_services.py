@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from socketd.cli.migrate import model, xinetd_values
+from socketd.cli.migrate import model
+from socketd.cli.migrate import xinetd_values as values
 from socketd.cli.migrate.xinetd_files import ACCESS, HARMLESS, INHERITED, SYNONYMS, Reader
 from socketd.cli.migrate.xinetd_syntax import Attribute, Entry
 
@@ -61,7 +62,7 @@ class _Conversion:
     """The conversion of one service, with attributes of C{defaults}; one that is wrong ends it."""
 
     entry: Entry
-    access: dict[str, xinetd_values.Sources]
+    access: dict[str, values.Sources]
     attributes: dict[str, Attribute]
     notes: list[model.Note] = field(factory=list)
     is_wrong: bool = False
@@ -74,9 +75,7 @@ class _Conversion:
             if name in ACCESS:
                 try:
                     before = self.access.get(name, ())
-                    self.access[name] = xinetd_values.changed(
-                        before, attribute, is_cumulative=False
-                    )
+                    self.access[name] = values.changed(before, attribute, is_cumulative=False)
                 except ValueError:
                     self._refuse(attribute)
             elif name in USED and attribute.operator == "=" and name not in own:
@@ -112,7 +111,7 @@ class _Conversion:
 
     def service(self) -> model.ForeignService:
         """Convert the service; it is not to be used when an attribute is wrong."""
-        self._parsed("disable", xinetd_values.parse_yes, False)
+        self._parsed("disable", values.parse_yes, False)
         socket_type = self._socket_type()
         options = self._access()
         streams = self._limits() | self._flags(socket_type)
@@ -122,12 +121,12 @@ class _Conversion:
             streams, tuple(self.notes),
         )  # fmt: skip
 
-    def words(self, name: str) -> xinetd_values.Values:
+    def words(self, name: str) -> values.Values:
         """Return the values of an attribute in upper case, for case-insensitive comparison."""
         attribute = self.attributes.get(name)
         return tuple(map(str.upper, attribute.values)) if attribute else ()
 
-    def _parsed(self, name: str, parse: Callable[[xinetd_values.Values], T], default: T) -> T:
+    def _parsed(self, name: str, parse: Callable[[values.Values], T], default: T) -> T:
         """Parse the values of an attribute; default: if it is missing or wrong."""
         attribute = self.attributes.get(name)
         if attribute is None:
@@ -147,10 +146,10 @@ class _Conversion:
 
     def _socket_type(self) -> str:
         """Return the socket type, which may follow from the protocol."""
-        protocol = self._parsed("protocol", partial(xinetd_values.parse_word, SOCKET_TYPES), "")
+        protocol = self._parsed("protocol", partial(values.parse_word, SOCKET_TYPES), "")
         default = SOCKET_TYPES.get(protocol, "")
         socket_type = self._parsed(
-            "socket_type", partial(xinetd_values.parse_word, model.PROTOCOLS), default
+            "socket_type", partial(values.parse_word, model.PROTOCOLS), default
         )
         if protocol not in ("", model.PROTOCOLS.get(socket_type)):
             self._refuse(self.attributes["protocol"])
@@ -164,8 +163,8 @@ class _Conversion:
             if sources is None:
                 continue
             # An empty allow refuses every peer; the file may have had names only.
-            if xinetd_values.written(sources) or option == "allow":
-                options[option] = xinetd_values.written(sources)
+            if values.written(sources) or option == "allow":
+                options[option] = values.written(sources)
             for source in sources:
                 if not source.networks:
                     note = model.Note(source.place, f"{name} {source.text}", is_loud=True)
@@ -174,7 +173,7 @@ class _Conversion:
 
     def _limits(self) -> dict[str, str]:
         options: dict[str, str] = {}
-        for name, parse in xinetd_values.LIMITS.items():
+        for name, parse in values.LIMITS.items():
             found = self._parsed(name, parse, None)
             if found == {}:
                 self._note(self.attributes[name], is_loud=False)
@@ -183,12 +182,12 @@ class _Conversion:
 
     def _flags(self, socket_type: str) -> dict[str, str]:
         options: dict[str, str] = {}
-        none: xinetd_values.Values = ()
-        for flag in self._parsed("flags", xinetd_values.parse_flags, none):
-            if socket_type == model.STREAM and flag in xinetd_values.STREAM_FLAGS:
-                options[xinetd_values.STREAM_FLAGS[flag]] = "yes"
-            elif flag not in xinetd_values.SILENT_FLAGS:
-                place, is_loud = self.attributes["flags"].place, flag == xinetd_values.IDENTIFIED
+        none: values.Values = ()
+        for flag in self._parsed("flags", values.parse_flags, none):
+            if socket_type == model.STREAM and flag in values.STREAM_FLAGS:
+                options[values.STREAM_FLAGS[flag]] = "yes"
+            elif flag not in values.SILENT_FLAGS:
+                place, is_loud = self.attributes["flags"].place, flag == values.IDENTIFIED
                 self.notes.append(model.Note(place, f"flags {flag}", is_loud))
         return options
 
@@ -198,13 +197,11 @@ class _Conversion:
         # A service of the list has its port there; xinetd accepts no other.
         right: Collection[int] = (listed, model.PORTS[name])
         if "UNLISTED" in self.words("type"):
-            right = range(1, xinetd_values.MAX_PORT + 1)
+            right = range(1, values.MAX_PORT + 1)
             if "port" not in self.attributes:
                 self._refuse(self.attributes["type"])
-        port = self._parsed("port", partial(xinetd_values.parse_port, right), listed)
-        v6only = self._parsed("v6only", xinetd_values.parse_yes, False)
-        default = model.bound(
-            protocol, port, "", xinetd_values.families_of("", flags, v6only), False
-        )
-        parse = partial(xinetd_values.parse_bind, protocol, port, flags, v6only)
+        port = self._parsed("port", partial(values.parse_port, right), listed)
+        v6only = self._parsed("v6only", values.parse_yes, False)
+        default = model.bound(protocol, port, "", values.families_of("", flags, v6only), False)
+        parse = partial(values.parse_bind, protocol, port, flags, v6only)
         return self._parsed("bind", parse, default)

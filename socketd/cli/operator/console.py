@@ -156,11 +156,9 @@ def make_view(write: Write, at_terminal: bool, is_full: bool) -> View:
     """Create the view for a pipe, or for keys from a terminal."""
     if not at_terminal:
         return ScriptView(write)
-    view = (
-        FullScreen(write, device.terminal_size)
-        if is_full
-        else PromptLine(write, device.terminal_width)
-    )
+    view: View = PromptLine(write, device.terminal_width)
+    if is_full:
+        view = FullScreen(write, device.terminal_size)
     view.command_prompt = "> "
     return view
 

@@ -38,6 +38,17 @@ private: its owner can impersonate any server to them.
 
 AUTHORITY, SERVER, CLIENT = "ca", "server", "client"
 
+_REPORT = """\
+{wrote}
+
+In the section of a service with a tls: listener:
+tls_certificate = {server}.pem
+tls_key = {server}.key
+
+To try it:
+socketd send --tls --ca {authority} {address} hello
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -67,7 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(message, USAGE)
     with ExitStack() as undo:
         directory: Path = arguments.directory
-        _make_directory(directory, undo)
+        try:
+            directory.mkdir()
+            undo.callback(directory.rmdir)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise CommandError(f"{directory}: {reason_of(error)}") from error
         files = make(directory, names, arguments.days, time.time(), arguments.force)
         write_files(files)
         undo.pop_all()
@@ -118,35 +135,13 @@ def _files(directory: Path, stem: str, issued: Issued, chain: bytes = b"") -> li
     ]
 
 
-def _make_directory(directory: Path, undo: ExitStack) -> None:
-    try:
-        directory.mkdir()
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise CommandError(f"{directory}: {reason_of(error)}") from error
-    undo.callback(directory.rmdir)
-
-
 def _report(files: Sequence[NewFile], names: Sequence[str]) -> str:
     directory = files[0].path.parent
-    server = os.path.abspath(directory / SERVER)
-    authority = shlex.quote(str(directory / f"{AUTHORITY}.pem"))
-    return "\n".join(
-        [
-            *(f"wrote {file.path}" for file in files),
-            "",
-            "In the section of a service with a tls: listener:",
-            f"tls_certificate = {server}.pem",
-            f"tls_key = {server}.key",
-            "",
-            "To try it:",
-            f"socketd send --tls --ca {authority} {shlex.quote(_address(names))} hello\n",
-        ]
-    )
-
-
-def _address(names: Sequence[str]) -> str:
     plain = [name for name in names if not name.startswith("*")]
     name = plain[0] if plain else names[0].replace("*", "any", 1)
-    return f"{bracketed(name)}:PORT"
+    return _REPORT.format(
+        wrote="\n".join(f"wrote {file.path}" for file in files),
+        server=os.path.abspath(directory / SERVER),
+        authority=shlex.quote(str(directory / f"{AUTHORITY}.pem")),
+        address=shlex.quote(f"{bracketed(name)}:PORT"),
+    )

@@ -34,7 +34,11 @@ def privilege_lines(settings: Settings) -> Iterator[str]:
 def network_lines(settings: Settings) -> Iterator[str]:
     """List the lines for address families, ports and networks."""
     listeners = _bound(settings)
-    yield f"RestrictAddressFamilies={' '.join(_families(listeners))}"
+    # sd_notify uses a UNIX socket; by netlink the local addresses are listed, for datagrams from
+    # them are not answered.
+    families = ["AF_UNIX", *sorted({listener.family.name for listener in listeners})]
+    families += ["AF_NETLINK"] * any(not listener.is_stream for listener in listeners)
+    yield f"RestrictAddressFamilies={' '.join(families)}"
     yield "SocketBindDeny=any"
     for rule in _rules(list(_ports(settings))):
         yield f"SocketBindAllow={rule}"
@@ -71,15 +75,6 @@ def _address_of(listener: Listener) -> IPv4Address | IPv6Address | None:
         return ip_address(listener.interface or "::")
     except ValueError:
         return None
-
-
-def _families(listeners: list[Listener]) -> Iterator[str]:
-    # sd_notify uses a UNIX socket.
-    yield "AF_UNIX"
-    yield from sorted({listener.family.name for listener in listeners})
-    if any(not listener.is_stream for listener in listeners):
-        # Lists the local addresses; datagrams from them are not answered.
-        yield "AF_NETLINK"
 
 
 def _rules(ports: Sequence[tuple[str, str]]) -> Iterable[str]:

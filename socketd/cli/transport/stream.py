@@ -49,18 +49,13 @@ class StreamTransport(Protocol):
 
     def connectionMade(self) -> None:
         if self.can_half_close:
-            self._mend_wrapper()
+            # The wrapper that Twisted's client endpoints put around this protocol keeps only the
+            # last of the interfaces that are passed through it (C{directlyProvides} replaces);
+            # without this the peer's EOF would count as the end of both directions.
+            wrapper = getattr(self.transport, "protocol", None)
+            if wrapper is not None and wrapper is not self:
+                alsoProvides(wrapper, IHalfCloseableProtocol)
             self._get_ready()
-
-    def _mend_wrapper(self) -> None:
-        """
-        Have the wrapper that Twisted's client endpoints put around this protocol take the peer's
-        EOF: of the interfaces that are passed through it keeps the last one only
-        (C{directlyProvides} replaces), so an EOF would count as the end of both directions.
-        """
-        wrapper = getattr(self.transport, "protocol", None)
-        if wrapper is not None and wrapper is not self:
-            alsoProvides(wrapper, IHalfCloseableProtocol)
 
     def handshakeCompleted(self) -> None:
         self._get_ready()

@@ -87,7 +87,11 @@ def tls_options(arguments: argparse.Namespace) -> ClientTlsOptions | None:
     """Check and combine the TLS arguments; C{None} for no TLS."""
     address: Address = arguments.address
     if not (arguments.tls or address.is_tls):
-        _refuse_without_tls(arguments)
+        for option in NEEDS_TLS:
+            value = getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
+            # By identity, because a pause of 0 seconds equals False.
+            if value is not None and value is not False:
+                _refuse(f"{option} needs --tls, or tls:HOST:PORT for an address")
         return None
     if address.is_datagram:
         _refuse(f"--tls does not go with {address.scheme}: TLS needs a stream")
@@ -109,14 +113,6 @@ def tls_options(arguments: argparse.Namespace) -> ClientTlsOptions | None:
         is_verified=not arguments.insecure,
         is_verbose=arguments.verbose,
     )
-
-
-def _refuse_without_tls(arguments: argparse.Namespace) -> None:
-    for option in NEEDS_TLS:
-        value = getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
-        # By identity, because a pause of 0 seconds equals False.
-        if value is not None and value is not False:
-            _refuse(f"{option} needs --tls, or tls:HOST:PORT for an address")
 
 
 def _name(address: Address, arguments: argparse.Namespace) -> str:
