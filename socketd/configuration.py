@@ -97,19 +97,6 @@ def configure_again(file: str, runtime: str, limit: int | None = None) -> Config
     return configure(file, runtime, limit)
 
 
-def load_contexts(settings: Settings) -> Mapping[str, ServerContext]:
-    """
-    Load the certificates of a configuration that is valid.
-
-    @raise SettingsError: with all errors: the files may have changed.
-    """
-    machine = _Machine("", None, time.time, time.monotonic)
-    found = list(machine.uncertified(settings))
-    if found:
-        raise SettingsError(found)
-    return machine.contexts
-
-
 @define
 class _Machine:
     """What this machine does not support, and the certificates that it has."""
@@ -125,7 +112,9 @@ class _Machine:
         for service in settings.services:
             for option, message in validate(service):
                 yield service.complaint(option, message)
-        yield from self.uncertified(settings)
+        for service in settings.services:
+            for option, message in self._load(service):
+                yield service.complaint(option, message)
         yield from conflicts(settings)
         yield from Sharing.asked(settings).refusals(settings.services)
         yield from _control(settings)
@@ -133,12 +122,6 @@ class _Machine:
         if self.limit is not None:
             workers = Sharing.asked(settings, usable_cores()).workers
             yield from rlimit.diagnostics(settings, self.limit, workers)
-
-    def uncertified(self, settings: Settings) -> Iterator[Diagnostic]:
-        """Load the certificates of all services, and report what is wrong with them."""
-        for service in settings.services:
-            for option, message in self._load(service):
-                yield service.complaint(option, message)
 
     def _load(self, service: ServiceSettings) -> Iterator[tuple[str, str]]:
         """Load the certificates of a service, and report what is wrong with them."""

@@ -21,7 +21,7 @@ from socketd.common.answers import Answer
 from socketd.common.counters import Counters
 from socketd.common.errors import CommandError
 from socketd.common.lag import LagMeter
-from socketd.configuration import Configuration, load_contexts
+from socketd.configuration import Configuration
 from socketd.control.commands import respond
 from socketd.control.fault_commands import find_service
 from socketd.control.requests import IOperatorSession
@@ -36,6 +36,7 @@ from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
+from socketd.workers.certificates import Certificates, take_certificates, unpack_certificates
 from socketd.workers.crew import LINK
 from socketd.workers.figures import tell
 from socketd.workers.link import Link, LinkFailed
@@ -84,7 +85,7 @@ class WorkerProcess:
         asked = (
             self.serve, self.ping, self.request, self.switch, self.attend, self.observe,
             self.observe_connection, self.word, self.snapshot, self.prepare, self.commit,
-            self.roll_back, self.drain, self.resume, self.stop, self.abort,
+            self.roll_back, self.certify, self.drain, self.resume, self.stop, self.abort,
         )  # fmt: skip
         self.link = Link({one.__name__: one for one in asked}, self._left_alone)
         self._reactor = reactor
@@ -104,6 +105,7 @@ class WorkerProcess:
         last_id: int,
         step: int,
         settings: bytes,
+        certificates: Certificates,
         handed: Handed,
         limit: int | None,
         is_draining: bool,
@@ -124,7 +126,7 @@ class WorkerProcess:
         self._take(handed, socks)
         self.daemon = make_daemon(
             reactor,
-            Configuration(found, load_contexts(found)),
+            Configuration(found, unpack_certificates(found, certificates)),
             time.time,
             limit,
             event_bus=self.bus,
@@ -216,7 +218,11 @@ class WorkerProcess:
             self._handed[name] = [Bound(one, next(given), is_copy=True) for one in listeners]
 
     def prepare(
-        self, settings: bytes, handed: Handed, socks: Sequence[socket.socket] = ()
+        self,
+        settings: bytes,
+        certificates: Certificates,
+        handed: Handed,
+        socks: Sequence[socket.socket] = (),
     ) -> None:
         """
         Prepare a reload; nothing that is served changes.
@@ -227,7 +233,8 @@ class WorkerProcess:
         self._take(handed, socks)
         found = unpack(settings)
         try:
-            self._reload = self.daemon.prepare(Configuration(found, load_contexts(found)))
+            contexts = unpack_certificates(found, certificates)
+            self._reload = self.daemon.prepare(Configuration(found, contexts))
         except SettingsError as problem:
             raise LinkFailed(str(problem)) from None
         finally:
@@ -247,6 +254,13 @@ class WorkerProcess:
         reload, self._reload = self._reload, None
         if reload is not None:
             reload.roll_back()
+
+    def certify(self, certificates: Certificates) -> None:
+        """Use other certificates for new connections, those too that a reload has prepared."""
+        prepared = self._reload.incoming if self._reload is not None else []
+        for service in (*self.daemon.services, *prepared):
+            if service.context is not None and service.name in certificates:
+                take_certificates(service.context, certificates[service.name])
 
     def drain(self) -> None:
         """Stop accepting."""

@@ -273,9 +273,12 @@ class Daemon(Service):
         outdated = self.bans.sweep() or turn % ADDRESS_CHECK == 0
         for child in self.services:
             if turn % CERTIFICATE_CHECK == 0:
-                child.renew_certificates()
+                self._renew_certificates(child)
             if outdated:
                 child.forget_sources()
+
+    def _renew_certificates(self, child: SocketService) -> bool:
+        return child.renew_certificates()
 
     def _check_files(self) -> None:
         """Report each UNIX socket whose file is gone, once."""
@@ -360,7 +363,7 @@ class Daemon(Service):
         for child in self.services:
             child.forget_sources()
             # Tools that renew certificates reload the daemon to load them at once.
-            child.renew_certificates()
+            self._renew_certificates(child)
         self._check_files()
         return (*changes, *self.snapshot().invalid_certificates)
 

@@ -339,10 +339,15 @@ class SocketService:
         if self.context is not None and former.context is not None:
             self.context.inherit(former.context)
 
-    def renew_certificates(self) -> None:
-        """Load changed certificates, or report errors; report each invalid one in use, once."""
+    def renew_certificates(self) -> bool:
+        """
+        Load changed certificates, or report errors; report each invalid one in use, once.
+
+        @return: whether others are in use now.
+        """
         if self.context is None:
-            return
+            return False
+        before = self.context.parts
         if self.context.changed():
             self._load_certificates(self.context)
         self.context.rotate()
@@ -350,6 +355,7 @@ class SocketService:
         for option, text in self._reported:
             if (option, text) not in reported:
                 self.service_state.emit(CERTIFICATE_INVALID, option=option, error=text)
+        return self.context.parts is not before
 
     def _load_certificates(self, context: ServerContext) -> None:
         diagnostics = context.load()

@@ -6,6 +6,7 @@ The master keeps their sockets: what waits in the queues of a dead worker is ser
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -112,6 +113,7 @@ class Worker(ProcessProtocol):
         answered.addCallback(self._serves).addErrback(self._failed)
 
     def _spawn(self) -> Link:
+        check_readable()
         reactor = self._crew.reactor
         heard: Handlers = {
             "event": self._crew.emit,
@@ -244,6 +246,18 @@ class Worker(ProcessProtocol):
         self._crew.event_bus.emit(WORKER_DIED, seconds=pause, **facts)
         self._restart = self._crew.reactor.callLater(pause, self.start)
         self._pause = min(LAST_PAUSE, max(FIRST_PAUSE, 2 * pause))
+
+
+def check_readable() -> None:
+    """
+    See that this user can start a worker, which C{twistd --uid} may have changed since the start.
+
+    @raise PermissionError: if not.
+    """
+    for path in (sys.executable, __file__):
+        if not os.access(path, os.R_OK, effective_ids=True):
+            why = f"user {os.geteuid()} cannot read {path}; install socketd where that user can"
+            raise PermissionError(errno.EACCES, why)
 
 
 def _nothing(index: int) -> Task:

@@ -194,7 +194,12 @@ class Link(Int32StringReceiver):
             deferred.errback(Malformed("it sent no answer"))
 
     def lengthLimitExceeded(self, length: int) -> None:
-        self.transport.abortConnection()
+        why = f"sent a frame of {length} bytes; {self.MAX_LENGTH} are the limit"
+        if self._refuse is None:
+            self._log.error("the master {why}", why=why)
+        # What was written before is still sent.
+        self.transport.loseConnection()
+        self._end_worker(f"it {why}")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True

@@ -20,6 +20,7 @@ from socketd.daemon.state import CannotStart, Reloaded, State
 from socketd.daemon.wiring import make_daemon
 from socketd.net.sockets.group import Sharing
 from socketd.settings.model import Settings
+from socketd.workers.certificates import pack_certificates
 from socketd.workers.crew import Crew, Task, Worker
 from socketd.workers.figures import Figures, take
 from socketd.workers.queue import CrewQueue
@@ -63,11 +64,19 @@ class MasterDaemon(Daemon):
         is_draining = self.state == State.DRAINING
         values |= {"limit": self.file_limit, "is_draining": is_draining}
         values |= {"standing": standing(self), "attended": self.operator.attended}
-        return values | self._settings(self.settings, index), socks
+        return values | self._settings(self.settings, self.services, index), socks
 
-    def _settings(self, settings: Settings, index: int) -> dict[str, bytes]:
+    def _settings(
+        self, settings: Settings, services: Iterable[SocketService], index: int
+    ) -> dict[str, Any]:
         shared = share_out(settings, self.shared.sharing, index, self.file_limit)
-        return {"settings": pack(shared)}
+        return {"settings": pack(shared), "certificates": pack_certificates(services)}
+
+    def _renew_certificates(self, child: SocketService) -> bool:
+        is_renewed = super()._renew_certificates(child)
+        if is_renewed:
+            self.crew.tell("certify", certificates=pack_certificates([child]))
+        return is_renewed
 
     def prepare(self, configuration: Configuration) -> Reload:
         """Bind what a reload needs, if each worker may have one connection at least."""
@@ -222,7 +231,7 @@ class MasterDaemon(Daemon):
     async def _apply(self, reload: Reload) -> tuple[str, ...]:
         def task(index: int) -> Task:
             values, socks = _hand(reload.incoming, index)
-            return values | self._settings(reload.settings, index), socks
+            return values | self._settings(reload.settings, reload.incoming, index), socks
 
         refused = await self.crew.prepare(task)
         if self.state != State.RELOADING:

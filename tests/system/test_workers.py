@@ -8,10 +8,20 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.support.certificates import Made, issued
 from tests.support.polling import DEADLINE, repeating, wait_until
+from tests.support.processes import Daemon
 from tests.support.sockets import exchange
-from tests.support.tls import LOOPBACK, TlsCase, start_tls
-from tests.support.workers import INI, SOURCES, WorkersCase, children
+from tests.support.tls import LOOPBACK, NAME, TlsCase, der, peer_certificate, start_tls
+from tests.support.workers import INI, SOURCES, START, WorkersCase, children
+
+TLS_INI = f"""
+[socketd]
+workers = 2
+[echo]
+listen = {LOOPBACK}
+tls_certificate = {{directory}}/server.pem
+"""
 
 
 class SharingTests(WorkersCase):
@@ -57,12 +67,37 @@ class TlsTests(WorkersCase, TlsCase):
 
     def test_tls(self) -> None:
         """Each answers over TLS."""
-        ini = f"[socketd]\nworkers = 2\n[echo]\nlisten = {LOOPBACK}\n"
-        ini += "tls_certificate = {directory}/server.pem\n"
-        with self.started(ini) as daemon:
-            for source in SOURCES[:8]:
-                with start_tls(self.connect(daemon, source, kind="tls")) as sock:
-                    self.check_echo(sock)
+        with self.started(TLS_INI) as daemon:
+            self.check_shown(daemon, self.made)
+
+    def check_shown(self, daemon: Daemon, made: Made) -> None:
+        """Wait until each source is shown a certificate, and check that it is answered."""
+        for source in SOURCES[:8]:
+            wait_until(lambda: self.shown(daemon, source) == der(made), timeout=START)
+
+    def shown(self, daemon: Daemon, source: str) -> bytes:
+        """Say which certificate a source is shown."""
+        with start_tls(self.connect(daemon, source, kind="tls")) as sock:
+            self.check_echo(sock)
+            return peer_certificate(sock)
+
+    def test_renewed(self) -> None:
+        """
+        A renewed certificate is in use by all; one that cannot be used is told once, and a worker
+        that is started again then has what the others have.
+        """
+        renewed = issued(NAME, number=1)
+        with self.started(TLS_INI) as daemon:
+            self.replace(renewed.pem() + renewed.key_pem())
+            self.check_shown(daemon, renewed)
+            self.replace(b"nothing")
+            daemon.output.wait_for("echo keeps its old certificates; tls_certificate: ")
+            for worker in range(2):
+                pid = self.serving(daemon, worker)
+                os.kill(pid, signal.SIGKILL)
+                daemon.output.find(rf"worker {worker} \(process {pid}\) died")
+            self.check_shown(daemon, renewed)
+        self.assertEqual(daemon.output.text.count("keeps its old certificates"), 1)
 
 
 class DeathTests(WorkersCase):

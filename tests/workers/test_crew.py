@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from itertools import count
+import sys
 from typing import Any
 from unittest import mock
 
@@ -211,6 +212,15 @@ class CrewTests(SynchronousTestCase):
         self.reactor.failure = None
         self.reactor.advance(0)
         self.assertTrue(self.crew.is_alive)
+
+    def test_other_user(self) -> None:
+        """One that another user is to run, who cannot read the program, says so."""
+        with mock.patch("os.access", return_value=False):
+            self.start()
+        reason = f"user {os.geteuid()} cannot read {sys.executable}; install socketd where "
+        self.assertEqual(len(self.events), 2)
+        for _, facts in self.events:
+            self.assertEqual(facts["reason"][: len(reason)], reason)
 
     def test_stop(self) -> None:
         """All are asked to stop; that is done when all processes are gone."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IFileDescriptorReceiver, IPushProducer
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -130,14 +131,19 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(changes, [True, False])
 
     def test_too_long(self) -> None:
-        """A frame that is too long ends the link."""
-        self.worker.dataReceived((MAX_FRAME + 1).to_bytes(4, "big"))
+        """A frame that is too long ends the link, and the worker's log says why."""
+        with capturedLogs() as logged:
+            self.worker.dataReceived((MAX_FRAME + 1).to_bytes(4, "big"))
         self.assertTrue(self.worker.transport.aborted)
+        why = f"the master sent a frame of {MAX_FRAME + 1} bytes; {MAX_FRAME} are the limit"
+        self.assertEqual([formatEvent(one) for one in logged], [why])
 
     def test_too_long_from_a_worker(self) -> None:
-        """What a worker sends is shorter."""
+        """What a worker sends is shorter; one that sends more is ended, with the reason."""
         self.master.dataReceived((MAX_ANSWER + 1).to_bytes(4, "big"))
         self.assertTrue(self.master.transport.aborted)
+        why = f"it sent a frame of {MAX_ANSWER + 1} bytes; {MAX_ANSWER} are the limit"
+        self.assertEqual(self.refused, [why])
 
     def test_asked_by_a_worker(self) -> None:
         """A worker may ask, too."""

@@ -76,6 +76,10 @@ class ContextBuilder:
         if default is None or self.problems:
             return None
         parts = Parts(self.options, default, named, authorities, tuple(self._validities))
+        return self.reuse(before, parts)
+
+    def reuse(self, before: Contexts | None, parts: Parts) -> Contexts | None:
+        """Return the current contexts if their parts are these, or build others."""
         return before if before is not None and before.parts == parts else self.build(parts)
 
     def build(self, parts: Parts) -> Contexts | None:

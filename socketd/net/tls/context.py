@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
 from socketd.net.tls.builder import KEY_LIFETIME, ContextBuilder, Problems
-from socketd.net.tls.contexts import Contexts
+from socketd.net.tls.contexts import Contexts, Parts
 from socketd.net.tls.handshake import ServerConnection
 from socketd.settings.tls import TlsOptions
 
@@ -47,6 +47,11 @@ class ServerContext:
         self.last_error = ""
 
     @property
+    def parts(self) -> Parts | None:
+        """What new connections use; C{None} if nothing is loaded."""
+        return None if self._contexts is None else self._contexts.parts
+
+    @property
     def not_after(self) -> float:
         """When the first certificate in use expires (seconds since 1970); 0 if none is loaded."""
         return 0.0 if self._contexts is None else self._contexts.not_after
@@ -70,7 +75,14 @@ class ServerContext:
         # Before they are read, so that a concurrent write triggers another reload.
         self._tried = self._stamps()
         builder = ContextBuilder(self._options, self._clock)
-        contexts = builder.load(self._contexts)
+        return self._use(builder, builder.load(self._contexts))
+
+    def take(self, parts: Parts) -> Problems:
+        """Use parts that another process has loaded, as L{load} does."""
+        builder = ContextBuilder(self._options, self._clock)
+        return self._use(builder, builder.reuse(self._contexts, parts))
+
+    def _use(self, builder: ContextBuilder, contexts: Contexts | None) -> Problems:
         if contexts is None:
             self.failures += 1
         else:
@@ -98,8 +110,8 @@ class ServerContext:
             self._contexts = builder.build(contexts.parts) or contexts
 
     def changed(self) -> bool:
-        """Say whether a file has changed since the last attempt to load."""
-        return self._stamps() != self._tried
+        """Say whether a file has changed since the last attempt to load, if there was one."""
+        return bool(self._tried) and self._stamps() != self._tried
 
     def invalid(self) -> Problems:
         """
