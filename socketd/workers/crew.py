@@ -308,11 +308,6 @@ class Crew:
         """Return the worker that gives the id of a connection."""
         return self.workers[(connection_id - 1) % self.size]
 
-    @property
-    def connections(self) -> int:
-        """How many connections all of them had at their last pings."""
-        return sum(worker.connections for worker in self.workers)
-
     def start(self) -> None:
         """Start all workers."""
         for worker in self.workers:

@@ -154,6 +154,11 @@ class Figures:
         self._last = [Shares() for _ in range(self.size)]
         self._dead = [Shares() for _ in range(self.size)]
 
+    @property
+    def connections(self) -> int:
+        """How many connections all of them have."""
+        return sum(share.connections for one in self._last for share in one.services.values())
+
     def note(self, index: int, told: Shares, names: Container[str]) -> None:
         """Note what a worker has told of the services that there are."""
         told.services = {name: one for name, one in told.services.items() if name in names}
@@ -182,9 +187,7 @@ class Figures:
             services=tuple(map(self._of_service, own.services)),
             removed=tuple(map(self._of_service, own.removed)),
             waiting=sum(one.waiting for one in self._last),
-            connections=sum(
-                share.connections for one in self._last for share in one.services.values()
-            ),
+            connections=self.connections,
         )
 
     def _of_service(self, own: ServiceSnapshot) -> ServiceSnapshot:

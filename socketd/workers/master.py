@@ -118,7 +118,8 @@ class MasterDaemon(Daemon):
 
     @property
     def connection_count(self) -> int:
-        return self.crew.connections
+        # Of those that wait it knows at once, of the others after a second.
+        return max(self.figures.connections, self.operator.count)
 
     def snapshot(self) -> Snapshot:
         workers = tuple(
@@ -250,10 +251,13 @@ class MasterDaemon(Daemon):
 
     def drain(self) -> Any:
         """Stop accepting; the Deferred fires as soon as no worker does."""
-        if self.state == State.SERVING:
-            super().drain()
-            return self.crew.have("drain")
-        return None
+        if self.state != State.SERVING:
+            return None
+        return self.refresh().addCallback(lambda _: self._drain())
+
+    def _drain(self) -> Any:
+        super().drain()
+        return self.crew.have("drain")
 
     def resume(self) -> Any:
         """Accept connections again; return the errors, or a Deferred of none."""
@@ -262,7 +266,10 @@ class MasterDaemon(Daemon):
         return self.crew.have("resume", partial(_hand, self.services)).addCallback(lambda _: ())
 
     def stopService(self) -> Deferred[Any]:
-        """Stop the workers, which drain their connections."""
+        """Stop the workers, which drain the connections that they have then."""
+        return self.refresh().addCallback(lambda _: self._stop())
+
+    def _stop(self) -> Deferred[Any]:
         ended = self.crew.stop(self.settings.daemon.drain_timeout)
         return gatherResults([super().stopService(), ended])
 

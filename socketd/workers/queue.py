@@ -69,13 +69,15 @@ class CrewQueue(OperatorQueue):
         known = {(one.transport.connection_id, one.asked): one for one in self._waiting}
         found = [self._question(services, known, one) for one in oldest]
         kept = [question for question in found if question is not None]
+        before = self.count, self._waiting
         self._told[index] = checks.count(count), kept
         told = [question for _, questions in self._told.values() for question in questions]
         # What was answered here is there until the worker has heard of it.
         self._answered &= {_key(question) for question in told}
         waiting = [question for question in told if _key(question) not in self._answered]
         self._waiting = sorted(waiting, key=lambda question: question.asked)
-        self._changed()
+        if (self.count, self._waiting) != before:
+            self._changed()
 
     def _question(
         self, services: Mapping[str, ServiceState], known: Mapping[Any, Question], told: Any

@@ -110,7 +110,7 @@ class CrewTests(SynchronousTestCase):
         self.start()
         self.answers["ping"] = {"last_id": 7, "connections": 3}
         self.reactor.advance(PING_INTERVAL)
-        self.assertEqual(self.crew.connections, 6)
+        self.assertEqual([one.connections for one in self.crew.workers], [3, 3])
         self.reactor.pump([PING_INTERVAL] * 20)
         self.assertFalse(any(process.killed for process in self.reactor.processes))
 
@@ -128,7 +128,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.given[-1]["index"], 0)
         self.assertEqual(self.given[-1]["last_id"], 41 + 2 * ID_GAP)
         self.assertEqual((self.crew.deaths, self.crew.is_alive, self.readied), (1, True, 1))
-        self.assertEqual(self.crew.connections, 3)
+        self.assertEqual([one.connections for one in self.crew.workers], [0, 3])
 
     def test_pauses(self) -> None:
         """The longer they die, the longer are the pauses; one good life ends that."""

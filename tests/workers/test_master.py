@@ -293,10 +293,15 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual(daemon.snapshot().worker_deaths, 1)
 
     def test_connections(self) -> None:
-        """The connections are those of the workers."""
+        """The connections are those of the workers; they are counted for a drain and a stop."""
         daemon = self.start()
-        self.processes.advance(1)
-        self.assertEqual(daemon.connection_count, 8)
+        facts: list[int] = []
+        daemon.event_bus.watch(lambda event, found: facts.append(found.get("connections", -1)))
+        daemon.drain()
+        self.assertEqual((daemon.connection_count, facts.pop()), (4, 4))
+        self.figures["services"][0]["connections"] = 7
+        daemon.stopService()
+        self.assertEqual((daemon.connection_count, facts.pop()), (14, 14))
 
     def test_stop(self) -> None:
         """It ends when its workers have ended, which are told a second signal."""

@@ -66,6 +66,7 @@ class CrewQueueTests(SynchronousTestCase):
         (first,) = self.queue.waiting
         self.tell(0, waits(1, 3.0))
         self.assertIs(self.queue.waiting[0], first)
+        self.assertEqual(self.changes, 1)
         self.tell(0, waits(1, 4.0))
         self.assertIsNot(self.queue.waiting[0], first)
 
