@@ -58,8 +58,9 @@ test: TESTS ?= $(UNIT_TESTS)
 test: $(VENV)/dev.stamp ## run the unit tests and the seeds, or the tests named by TESTS=
 	@$(call TRIAL,--jobs=$(JOBS) $(TESTS))
 
+# WORKERS=2 is for tests/system/test_with_workers.py, which sees it in the environment.
 test-daemon: TESTS ?= $(DAEMON_TESTS)
-test-daemon: $(VENV)/dev.stamp ## run the tests that start daemons, or those named by TESTS=
+test-daemon: $(VENV)/dev.stamp ## run the tests that start daemons, or those named by TESTS=; WORKERS=2
 	@$(call TRIAL,--jobs=$(JOBS) $(TESTS))
 
 # What is missing is said last, where it is seen.

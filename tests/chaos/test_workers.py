@@ -17,15 +17,12 @@ from tests.chaos import figures, test_processes
 from tests.chaos.fault_case import INI, FaultCase, echoes
 from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.ports import free_port
-from tests.support.processes import Daemon
-from tests.support.workers import SOURCES, START, WithWorkers, WorkersCase, children
+from tests.support.processes import Daemon, SystemCase
+from tests.support.workers import SOURCES, START, WithWorkers, WorkersCase, with_workers
 
 #: A worker that hangs is found after 5 missed pings; all that waited is served so many seconds
 #: after it was stopped, on a busy machine.
 HANG = 5.0 + DEADLINE
-
-#: Descriptors that a worker may have more after many reloads: those of a moment.
-FEW = 3
 
 
 class WorkerCase(WorkersCase):
@@ -103,7 +100,8 @@ class MasterTests(FaultCase, WithWorkers):
         for turn in range(self.kills):
             ini = INI.format(directory=self.directory, port=port)
             # Every other one while it starts.
-            daemon = super(WithWorkers, self).daemon(ini)
+            file = self.write("socketd.ini", with_workers(ini))
+            daemon = SystemCase.twistd(self, f"--config={file}")
             with repeating(lambda: echoes(("127.0.0.1", port))):
                 if turn % 2:
                     wait_until(lambda: echoes(("127.0.0.1", port)), timeout=START)
@@ -123,18 +121,6 @@ class ReloadTests(WithWorkers, test_processes.ReloadTests):
     reloads = 20
     # A busy machine has three processes in its queue.
     slowest = 3 * test_processes.SLOWEST
-
-    def _reload(self, daemon: Daemon, stays: socket.socket, inis: list[str]) -> list[float]:
-        super()._reload(daemon, stays, inis)
-        before = _descriptors(daemon)
-        found = super()._reload(daemon, stays, inis)
-        for fewer, more in zip(before, _descriptors(daemon)):
-            self.assertLess(more - fewer, FEW)
-        return found
-
-
-def _descriptors(daemon: Daemon) -> list[int]:
-    return [len(os.listdir(f"/proc/{pid}/fd")) for pid in children(daemon.pid)]
 
 
 def _group(leader: int) -> Iterator[int]:

@@ -26,5 +26,5 @@ class MasterTests(test_workers.MasterTests):
 class ReloadTests(test_workers.ReloadTests):
     """A thousand reloads."""
 
-    timeout = 600
-    reloads = 500
+    timeout = 900
+    reloads = 1000

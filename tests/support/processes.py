@@ -166,24 +166,29 @@ class Daemon:
             sock.close()
         raise AssertionError(f"no socket is bound to {address}")
 
+    def _files(self, name: str) -> list[Path]:
+        """List a file of proc(5) for each of its processes: it and its workers."""
+        return [Path(f"/proc/{pid}/{name}") for pid in (self.pid, *children(self.pid))]
+
     def descriptors(self) -> int:
         """Count what it has open."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return sum(len(os.listdir(path)) for path in self._files("fd"))
 
     def resident(self) -> int:
         """Say how much memory it has (KiB; proc(5), statm)."""
-        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        return int(pages) * resource.getpagesize() // 1024
+        pages = sum(int(path.read_text().split()[1]) for path in self._files("statm"))
+        return pages * resource.getpagesize() // 1024
 
     def private_bytes(self) -> int:
         """Say how much memory it has for itself (proc(5), smaps_rollup)."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        lines = [line for path in self._files("smaps_rollup") for line in path.open()]
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
     def processor_seconds(self) -> float:
         """Say how much processor time it has used (proc(5), stat)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        found = [path.read_text().rpartition(")")[2].split() for path in self._files("stat")]
+        ticks = sum(int(fields[11]) + int(fields[12]) for fields in found)
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def type(self, text: str) -> None:
         """Type at the daemon's console."""
@@ -251,9 +256,11 @@ class SystemCase(SynchronousTestCase):
 
     @cvar terminal_size: rows and columns of the terminal of a subcommand; 0: unknown.
     @ivar directory: for its files and sockets; a short path, as UNIX sockets need it.
+    @cvar first: the id of the first connection from 127.0.0.1; C{second}: of the next one.
     """
 
     terminal_size: ClassVar[tuple[int, int]] = (0, 0)
+    first, second = 1, 2
 
     def setUp(self) -> None:
         made = TemporaryDirectory(prefix="socketd-")
@@ -372,6 +379,12 @@ class SystemCase(SynchronousTestCase):
             timeout=DEADLINE,
         )
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def children(pid: int) -> list[int]:
+    """List the child processes of a process (proc(5))."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return sorted(map(int, found.split()))
 
 
 def _start_at_pipes(command: Sequence[str], **how: Any) -> Started:

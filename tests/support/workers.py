@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon, SystemCase
@@ -73,22 +75,31 @@ class WithWorkers(SystemCase):
 
     timeout = 10 * DEADLINE
 
+    # One worker meets all from 127.0.0.1.
+    first, second = 2, 4
+
+    _is_started = False
+
     def write(self, name: str, content: str | bytes) -> Path:
-        if name == "socketd.ini" and isinstance(content, str):
-            more = "[socketd]\nworkers = 2\n"
-            found = "[socketd]\n" in content
-            content = content.replace("[socketd]\n", more) if found else f"{content}\n{more}"
+        if self._is_started and name == "socketd.ini" and isinstance(content, str):
+            content = with_workers(content)
         return super().write(name, content)
 
-    def daemon(self, ini: str, *options: str, **how: object) -> Daemon:
-        """Start a daemon, and wait until all serve."""
-        daemon = super().daemon(ini, *options, **how)
-        for worker in range(2):
-            daemon.output.find(f"worker {worker} serves", START)
+    def twistd(self, *options: str, **how: Any) -> Daemon:
+        """Start a daemon, and wait until all serve, where its log is known."""
+        (file,) = (Path(one.removeprefix("--config=")) for one in options if ".ini" in one)
+        file.write_text(with_workers(file.read_text()))
+        self._is_started = True
+        daemon = super().twistd(*options, **how)
+        if "stdout" not in how and "twistd" not in how:
+            for worker in range(2):
+                daemon.output.find(f"worker {worker} serves", START)
         return daemon
 
 
-def children(pid: int) -> list[int]:
-    """List the child processes of a process (proc(5))."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return sorted(map(int, found.split()))
+def with_workers(ini: str) -> str:
+    """Add two workers to a configuration that says nothing of them."""
+    if re.search("^workers =", ini, re.MULTILINE):
+        return ini
+    more = "[socketd]\nworkers = 2\n"
+    return ini.replace("[socketd]\n", more) if "[socketd]\n" in ini else f"{ini}\n{more}"

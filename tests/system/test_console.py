@@ -207,7 +207,8 @@ class PipeTests(SystemCase):
         with self.daemon(INI, "--console", stdin=subprocess.DEVNULL) as daemon:
             with daemon.connect("server") as client:
                 self.check_echo(client, b"?", b"I am a server")
-                daemon.output.wait_for(rf"connection from {address_of(client)} \(server 1\)$")
+                name = rf"{address_of(client)} \(server {self.first}\)"
+                daemon.output.wait_for(f"connection from {name}$")
 
     def test_file(self) -> None:
         """A file can be the input: its lines are commands."""
@@ -215,8 +216,8 @@ class PipeTests(SystemCase):
             file.write(b"status\n/status\n")
             file.seek(0)
             with self.daemon(INI, "--console", stdin=file) as daemon:
-                daemon.output.wait_for("^up 0 s, 2 services, 0 connections, 0 waiting$")
-                daemon.output.wait_for("^up 0 s, 2 services, 0 connections, 0 waiting$")
+                daemon.output.wait_for(r"^up \d s, 2 services, 0 connections, 0 waiting$")
+                daemon.output.wait_for(r"^up \d s, 2 services, 0 connections, 0 waiting$")
                 daemon.connect("server").close()
 
     def test_log_file(self) -> None:
@@ -224,7 +225,7 @@ class PipeTests(SystemCase):
         log = self.directory / "twistd.log"
         with self.daemon(INI, "--console", twistd=["--logfile", str(log)]) as daemon:
             with daemon.connect("server") as client:
-                expected = rf"connection from {address_of(client)} \(server 1\)$"
+                expected = rf"connection from {address_of(client)} \(server {self.first}\)$"
                 daemon.output.wait_for(f"^{expected}")
                 self.check_echo(client, b"?", b"I am a server")
                 self.assertRegex(log.read_text(), f"(?m)[+]0000 .*{expected}")

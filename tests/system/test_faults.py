@@ -56,7 +56,8 @@ class FaultTests(SystemCase):
             self.assertEqual(text, "fault of echo: hold, seed 7\n")
             self.check_echo(before)
             with self.hold(daemon, 1) as client:
-                self.assertIn("hold 7/echo/1: latency 3600s", self.output_of("show", "2"))
+                shown = self.output_of("show", f"{self.second}")
+                self.assertIn("hold 7/echo/1: latency 3600s", shown)
                 self.output_of("fault", "echo", "off")
                 self.assertTrue(is_silent(client, 0.1))
                 text = self.output_of("fault", "echo", "off", "now")
@@ -82,6 +83,7 @@ class FaultTests(SystemCase):
             self.write("socketd.ini", INI + "fault = hold\n")
             daemon.signal(signal.SIGHUP)
             daemon.output.wait_for(r"fault of echo: hold, seed 7: latency 3600s\n")
+            daemon.output.wait_for("reloaded: ")
             with self.hold(daemon, 1) as client:
                 self.write("socketd.ini", INI)
                 self.assertEqual(self.output_of("reload"), "reloaded\n[echo] fault changed\n")

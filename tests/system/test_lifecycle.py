@@ -18,7 +18,6 @@ from tests.support.polling import DEADLINE, repeating
 from tests.support.ports import free_port
 from tests.support.processes import Daemon, SystemCase
 from tests.support.sockets import fill, read_exactly, read_to_end
-from tests.support.workers import WithWorkers
 
 INI = """
 [socketd]
@@ -198,13 +197,7 @@ listen = unix:{self.directory}/b.sock
 
 
 class StopTests(SystemCase):
-    """
-    A daemon that stops finishes what it owes, within bounds.
-
-    @cvar stopping: how its log says that it stops, with one connection.
-    """
-
-    stopping = "stopping; 1 connections"
+    """A daemon that stops finishes what it owes, within bounds."""
 
     def test_what_has_come_is_answered(self) -> None:
         """Bytes that have come before the stop are answered before the close."""
@@ -258,20 +251,9 @@ class StopTests(SystemCase):
             with daemon.connect("echo") as sock:
                 fill(sock)
                 daemon.ask_to_stop()
-                daemon.output.wait_for(self.stopping)
+                daemon.output.wait_for("stopping; 1 connections")
                 daemon.signal(signal.SIGTERM)
                 self.assertEqual(daemon.wait(), 0)
-
-
-class ReloadWithWorkersTests(WithWorkers, ReloadTests):
-    """All that holds for a reload holds with workers."""
-
-
-class StopWithWorkersTests(WithWorkers, StopTests):
-    """All that holds for a stop holds with workers."""
-
-    # The master knows of a connection after a second.
-    stopping = "stopping; "
 
 
 class EndingTests(ReloadCase):

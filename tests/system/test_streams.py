@@ -177,13 +177,13 @@ class SlowTests(SystemCase):
         with self.daemon(ini, "--console") as daemon, ExitStack() as stack:
             kinds = ("tcp", "tcp", "unix")
             clients = [stack.enter_context(daemon.connect("echo", kind)) for kind in kinds]
-            for number in (1, 2, 3):
-                daemon.output.find(rf"^connection from .* \(echo {number}\)$")
+            made = r"^connection from .* \(echo (\d+)\)$"
+            numbers = [daemon.output.wait_for(made)[1] for _ in kinds]
             for client in clients[1:]:
                 push(client)
-            daemon.type("close 1\nclose 2\nclose 3\n")
+            daemon.type("".join(f"close {number}\n" for number in numbers))
             asked = time.monotonic()
-            for number in (1, 2, 3):
+            for number in numbers:
                 daemon.output.find(rf"^closing {number}$")
                 daemon.output.find(rf"^connection from .* \(echo {number}\) reset here")
             self.assertLess(time.monotonic() - asked, GRACE)

