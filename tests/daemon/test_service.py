@@ -121,7 +121,8 @@ class BindTests(ServiceCase):
         service = self.make(text)
         reasons = service.bind()
         start = "[echo] cannot listen at unix /nowhere/"
-        expected = [f"{start}{name}: No such file or directory" for name in "ab"]
+        why = "No such file or directory; make its directory, or write another path in FILE:2"
+        expected = [f"{start}{name}: {why}" for name in "ab"]
         self.assertEqual(reasons, expected)
         self.assertEqual(len(service.bound), 1)
 
