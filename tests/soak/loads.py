@@ -158,12 +158,14 @@ class ClientPool:
     """
     All clients, each in a thread of its own while there is load.
 
+    @ivar pace: how many times as long as usual they pause.
     @ivar problems: up to L{MAX_PROBLEMS}.
     @ivar failed: set when there are so many.
     """
 
     server: Server
     seed: int
+    pace: float = 1.0
     problems: list[str] = field(factory=list, init=False)
     failed: Event = field(factory=Event, init=False)
     _stopped: Event = field(factory=Event, init=False)
@@ -230,7 +232,7 @@ class ClientPool:
         run = partial(load.run, client, self.server) if load.asks else partial(load.run, client)
         while True:
             self._once(run, load, client)
-            client.wait(client.random.expovariate(1 / load.pause))
+            client.wait(client.random.expovariate(1 / load.pause) * self.pace)
             group.going.wait()
             if self._stopped.is_set() or self.failed.is_set():
                 return

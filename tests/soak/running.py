@@ -30,6 +30,9 @@ WARM_UP, LONGEST_WARM_UP = 0.2, 300.0
 #: Shorter ones have no time for faults that take seconds.
 LONG = 60.0
 
+#: How many times as long clients pause in those, where one exchange of each is enough.
+SHORT_PACE = 50.0
+
 #: Seconds between two faults, at most.
 PAUSE = 1.0
 
@@ -85,7 +88,8 @@ class Soak:
 
     def __attrs_post_init__(self) -> None:
         self._server = Server(self.directory, self.plan.workers)
-        self._clients = ClientPool(self._server, self.plan.seed)
+        pace = 1.0 if self.plan.is_long else SHORT_PACE
+        self._clients = ClientPool(self._server, self.plan.seed, pace)
         random = Random(f"{self.plan.seed} faults")
         self._injector = FaultInjector(self._server, self._clients, random, Event())
 

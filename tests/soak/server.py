@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -247,11 +247,15 @@ class Figures:
     """What C{/metrics} says."""
 
     def __init__(self, text: str) -> None:
-        self._values = {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+        self._values: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        # By the name and the service, and by the values of the other labels.
+        self._by_service: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._values[sample.name, frozenset(sample.labels.items())] = sample.value
+                others = {name: sample.labels[name] for name in sorted(sample.labels)}
+                found = self._by_service[sample.name, others.pop("service", "")]
+                found[" ".join(others.values())] += int(sample.value)
 
     def get(self, name: str, **labels: str) -> int:
         """One figure; 0 where there is none."""
@@ -259,12 +263,7 @@ class Figures:
 
     def by_labels(self, name: str, service: str) -> Counter[str]:
         """The figures of a service by the values of their other labels, without zeros."""
-        found: Counter[str] = Counter()
-        for (known, labels), value in self._values.items():
-            facts = dict(labels)
-            if known == f"socketd_{name}" and facts.pop("service", "") == service and value:
-                found[" ".join(facts[label] for label in sorted(facts))] = int(value)
-        return found
+        return +self._by_service[f"socketd_{name}", service]
 
     def lag(self) -> tuple[float, int]:
         """How late all timers were, together (seconds), and how many there were."""
