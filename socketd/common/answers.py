@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -38,17 +38,14 @@ def _event_text(event: Answer) -> str:
     if event["event"] == "left_out":
         return f"{event['count']} events were left out"
     if event["event"] == "waiting":
-        return _queue_text(event["count"], event["oldest"])
+        if not event["oldest"]:
+            return "no connection waits for the operator"
+        oldest = event["oldest"][0]
+        name = one_line("{service} {id} ({peer})".format(**oldest))
+        return f"{event['count']} waiting; the oldest is {name}: answer {oldest['id']} TEXT"
     line = one_line(str(event.get("summary", event.get("line", ""))))
     try:
         moment = datetime.fromisoformat(str(event.get("time"))).astimezone()
     except (ValueError, OverflowError):
         return line
     return f"{moment:%H:%M:%S} {line}"
-
-
-def _queue_text(count: int, oldest: Sequence[Answer]) -> str:
-    if not oldest:
-        return "no connection waits for the operator"
-    name = one_line("{service} {id} ({peer})".format(**oldest[0]))
-    return f"{count} waiting; the oldest is {name}: answer {oldest[0]['id']} TEXT"

@@ -270,7 +270,9 @@ class EventBus:
     def _is_suppressed(self, event: Event, facts: dict[str, Any]) -> bool:
         if self.quiet is None or not event.suppressible:
             return False
-        return self.quiet(facts.get("host") or _host(facts.get("peer", "")))
+        # Of 192.0.2.1:7 or [2001:db8::1]:7.
+        host = facts.get("peer", "").rpartition(":")[0].removeprefix("[").removesuffix("]")
+        return self.quiet(facts.get("host") or host)
 
     def _is_within_limit(self, event: Event) -> bool:
         if not self._lines:
@@ -283,8 +285,3 @@ class EventBus:
         for name, count in lines.items():
             if count > MAX_LINES:
                 self.emit(LINES_LEFT_OUT, count=count - MAX_LINES, kind=name)
-
-
-def _host(peer: str) -> str:
-    """Extract the host from C{192.0.2.1:7} or C{[2001:db8::1]:7}."""
-    return peer.rpartition(":")[0].removeprefix("[").removesuffix("]")

@@ -143,8 +143,11 @@ class _Reader(configparser.RawConfigParser):
             IniSection(
                 name.rstrip(_MARK),
                 line,
+                # Without the marks that L{_mend} adds.
                 {
-                    _spelled(option): IniValue(value, at := next(lines), self._raw(at, starts))
+                    option.rstrip(_MARK).rstrip(): IniValue(
+                        value, at := next(lines), self._raw(at, starts)
+                    )
                     for option, value in self.items(name, raw=True)
                 },
             )
@@ -156,11 +159,6 @@ class _Reader(configparser.RawConfigParser):
         first, *more = self._lines[line - 1 : starts[bisect_right(starts, line)] - 1]
         name, equals, rest = first.partition("=")
         return "\n".join((" " * len(name + equals) + rest, *more))
-
-
-def _spelled(option: str) -> str:
-    """Return an option's name as in the file, without the marks added by L{_mend}."""
-    return option.rstrip(_MARK).rstrip()
 
 
 def _about(line: str) -> str:

@@ -83,11 +83,6 @@ def _parse_alpn(text: str) -> tuple[bytes, ...]:
     return tuple(name.encode() for name in names)
 
 
-def _parse_client_names(text: str) -> frozenset[PeerName]:
-    """Parse the names of clients."""
-    return frozenset(map(_parse_client_name, parse_list(text)))
-
-
 def _parse_client_name(name: str) -> PeerName:
     try:
         return PeerName("ip", str(ip_address(name)))
@@ -140,7 +135,10 @@ def _named_files(text: str) -> Iterator[str]:
 
 _PATH = ValueType("path of a PEM file", _parse_path, one_file)
 _ALPN = ValueType("list of protocols (one per line, or with commas)", _parse_alpn)
-_CLIENT_NAMES = ValueType("list of names (host, URI, address, user@host)", _parse_client_names)
+_CLIENT_NAMES = ValueType(
+    "list of names (host, URI, address, user@host)",
+    lambda text: frozenset(map(_parse_client_name, parse_list(text))),
+)
 _NAMES = ValueType("NAME = CERT.pem [KEY.pem], one per line", _parse_names, _named_files)
 
 

@@ -1,5 +1,5 @@
 """
-The value types of options: the syntax and the parser of each.
+The value types of options: the syntax and the parser of each, and the files that they name.
 
 A parser maps the text in the INI file to a value, or raises C{ValueError} with the error
 and the remedy.
@@ -8,12 +8,14 @@ and the remedy.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from socketd.settings.ini import IniValue
+from socketd.settings.ini import MAX_FILE_BYTES, IniValue
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -193,3 +195,48 @@ def _unescaped(escape: str) -> bytes:
         raise ValueError(
             rf"has the unknown escape \{escape}; known are \n \r \t \xNN and \\"
         ) from None
+
+
+def read_text(path: str, content: str) -> str:
+    """
+    Read a regular file of at most L{MAX_FILE_BYTES}.
+
+    @param content: what it has, in a word, for errors.
+    @raise ValueError: with the error.
+    """
+    what = f"a file of {content}"
+    if not parse_path(path):
+        raise ValueError(f"names no file; write the path of {what}")
+    found = read_file(path, MAX_FILE_BYTES, what, what)
+    if b"\0" in found:
+        line = found.count(b"\n", 0, found.index(0)) + 1
+        raise ValueError(f"has a NUL byte at line {line}; write text in UTF-8")
+    try:
+        return found.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = found.count(b"\n", 0, error.start) + 1
+        byte = f"0x{found[error.start]:02x}"
+        raise ValueError(f"has the byte {byte} at line {line}; write text in UTF-8") from None
+
+
+def read_file(path: str, limit: int, what: str, kind: str) -> bytes:
+    """
+    Read a regular file.
+
+    @param limit: the largest size (bytes).
+    @param what: what it is, for the error that asks for its path.
+    @param kind: the same, for the error that tells the limit.
+    @raise ValueError: with the error.
+    """
+    remedy = f"write the path of {what}"
+    try:
+        # Checked before open(2), which would block on a FIFO.
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ValueError(f"is no file; {remedy}")
+        with Path(path).open("rb") as stream:
+            found = stream.read(limit + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}; {remedy}") from None
+    if len(found) > limit:
+        raise ValueError(f"is too large; {kind} has up to {limit} bytes")
+    return found

@@ -142,7 +142,9 @@ def answer(
     fuzz = max(0, 32 + state.precision)
     noise = [random_bits(fuzz) for _ in range(2)] if fuzz else [0, 0]
     sent = transmit()
-    if fit and not _is_consistent(received, sent):
+    # The clock made no step forward since, and none back to before the build date. A smaller step
+    # back is harmless, since L{_times} then drops the older reading.
+    if fit and (sent < BUILD_DATE * _SECOND or sent - received > MAX_STAY):
         fit, head = False, write_head(request, version << 3 | mode, received, state, None)
     return head + _times(origin, received, sent, reference_time(state, fit), fuzz, noise)
 
@@ -151,14 +153,6 @@ def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
     """Whether to serve the clock: kept (or assumed so), not just stepped, past the build date."""
     synchronised = state.synchronised or options.assume_synchronised
     return synchronised and not state.stepped and now >= BUILD_DATE * _SECOND
-
-
-def _is_consistent(received: Instant, sent: Instant) -> bool:
-    """
-    Whether the clock made no step forward between two readings, and none back to before the build
-    date. A smaller step back is harmless, since L{_times} then drops the older reading.
-    """
-    return sent >= BUILD_DATE * _SECOND and sent - received <= MAX_STAY
 
 
 def write_head(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
 from attrs import frozen
 from cryptography.exceptions import InvalidTag
@@ -39,12 +38,8 @@ KEPT_CIPHERS = 1024
 _cipher = lru_cache(KEPT_CIPHERS)(AESSIV)
 
 
-class _Opened(NamedTuple):
-    """The keys of a client, and how many cookies its answer may have."""
-
-    to_server: bytes
-    to_client: bytes
-    cookies: int
+#: The keys from a client and to it, and how many cookies its answer may have.
+_Opened = tuple[bytes, bytes, int]
 
 
 @frozen
@@ -77,7 +72,10 @@ class NtsAnswers:
         opened = _open(request, ring)
         if opened is None:
             self.counters.nts_requests[NAK] += 1
-            return _nak(header(), identifier)
+            plain = header()
+            # The kiss-o'-death: the alarm, stratum 0 and the code.
+            head = plain and bytes([plain[0] | 0xC0, 0]) + plain[2:12] + KISS + plain[16:]
+            return head and head + identifier
         self.counters.nts_requests[ANSWERED] += 1
         return _sealed(packet, opened, identifier, ring, header)
 
@@ -94,7 +92,7 @@ def _open(request: Request, ring: KeyRing) -> _Opened | None:
         return None
     size = len(request.cookie)
     hidden = sum(one.type == Type.PLACEHOLDER and len(one.body) == size for one in inner)
-    return _Opened(*keys, min(1 + request.placeholders + hidden, COOKIES))
+    return *keys, min(1 + request.placeholders + hidden, COOKIES)
 
 
 def _sealed(
@@ -111,19 +109,12 @@ def _sealed(
     an authenticator with as long a nonce and tag. All but the seal is ready before the time is
     taken.
     """
-    sealed_keys = opened.to_server, opened.to_client
-    cookies = (field(Type.COOKIE, ring.seal(*sealed_keys)) for _ in range(opened.cookies))
-    plain, nonce, aead = b"".join(cookies), os.urandom(NONCE), _cipher(opened.to_client)
+    to_server, to_client, count = opened
+    cookies = (field(Type.COOKIE, ring.seal(to_server, to_client)) for _ in range(count))
+    plain, nonce, aead = b"".join(cookies), os.urandom(NONCE), _cipher(to_client)
     head = header()
     if head is None:
         return None
     associated = head + identifier
     sealed = aead.encrypt(plain, [associated, nonce])
     return associated + authenticator(nonce, sealed, len(packet) - len(associated))
-
-
-def _nak(plain: bytes | None, identifier: bytes) -> bytes | None:
-    """Make the kiss-o'-death: the alarm, stratum 0 and the code."""
-    if plain is None:
-        return None
-    return bytes([plain[0] | 0xC0, 0]) + plain[2:12] + KISS + plain[16:] + identifier

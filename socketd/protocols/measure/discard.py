@@ -9,11 +9,9 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
-from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import STREAM, option
 from socketd.settings.value_types import YES_NO
-
-_BITS = 8
 
 
 @frozen
@@ -26,12 +24,6 @@ class DiscardOptions:
         "Answer a client that ends its sending with one line: bytes, seconds and rate.",
         form=STREAM,
     )
-
-
-def report_line(size: int, seconds: float) -> bytes:
-    """Write what came in how long, and the rate in units of 1000, as links are sold."""
-    rate = size * _BITS / seconds / 1e6 if seconds > 0 else 0.0
-    return f"{size} bytes, {seconds:.3f} s, {rate:.3f} Mbit/s\n".encode("ascii")
 
 
 @implementer(IHalfCloseableProtocol)
@@ -51,21 +43,22 @@ class ReportingDiscard(Protocol):
         self._size += len(data)
 
     def readConnectionLost(self) -> None:
-        seconds = self._clock.seconds() - self._began if self._size else 0.0
-        self.transport.write(report_line(self._size, seconds))
+        size, seconds = self._size, self._clock.seconds() - self._began if self._size else 0.0
+        # In units of 1000, as links are sold.
+        rate = size * 8 / seconds / 1e6 if seconds > 0 else 0.0
+        text = f"{size} bytes, {seconds:.3f} s, {rate:.3f} Mbit/s\n"
+        self.transport.write(text.encode("ascii"))
         self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """No-op: this protocol never half-closes."""
 
 
-def _make_stream(options: DiscardOptions, context: ProtocolContext) -> Protocol:
-    # Twisted's base classes ignore all that they receive.
-    return ReportingDiscard(context.clock) if options.report else Protocol()
-
-
+# Twisted's base classes ignore all that they receive.
 declaration = ProtocolSpec(
     options=DiscardOptions,
-    stream=_make_stream,
+    stream=lambda options, context: (
+        ReportingDiscard(context.clock) if options.report else Protocol()
+    ),
     datagram=lambda options, context: DatagramProtocol(),
 )

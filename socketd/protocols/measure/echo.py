@@ -81,12 +81,10 @@ class NumberedEchoDatagrams(DatagramProtocol):
         self._sources.add(datagram, addr)
 
 
-def _make_datagrams(options: EchoOptions, context: ProtocolContext) -> DatagramProtocol:
-    if options.sequence is None:
-        return EchoDatagrams()
-    return NumberedEchoDatagrams(options.sequence, context)
-
-
 declaration = ProtocolSpec(
-    options=EchoOptions, stream=lambda options, context: Echo(), datagram=_make_datagrams
+    options=EchoOptions,
+    stream=lambda options, context: Echo(),
+    datagram=lambda options, context: (
+        NumberedEchoDatagrams(options.sequence, context) if options.sequence else EchoDatagrams()
+    ),
 )

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 
-from socketd.protocols.clock.ntp_time import Instant, instant
+from socketd.protocols.clock.ntp_time import instant
 from socketd.protocols.measure import ipsla_packets, ipsla_v2
 from socketd.protocols.measure.keys import KEYS, Keys
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
@@ -156,20 +156,15 @@ class Probes(DatagramProtocol):
         if asker is None or asker.until <= self._context.clock.seconds():
             self._counts[STRANGER] += 1
             return
-        received, sent = self._times()
-        found = ipsla_packets.answer_probe(datagram, received, sent, asker.number(addr[1]))
+        now = instant(self._context.wall_clock())
+        # A clock that was set back since makes the older reading invalid.
+        received = min(self.transport.received_at or now, now)
+        found = ipsla_packets.answer_probe(datagram, received, now, asker.number(addr[1]))
         if found is None:
             self._counts[UNKNOWN_PROBE] += 1
             return
         self._counts[PROBED] += 1
         self.transport.write(found, addr)
-
-    def _times(self) -> tuple[Instant, Instant]:
-        """Tell when the kernel received the datagram, and what time it is now."""
-        now = instant(self._context.wall_clock())
-        received = self.transport.received_at or now
-        # A clock that was set back since makes the older reading invalid.
-        return min(received, now), now
 
 
 @define(eq=False)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from socketd.protocols.text_file import read_text
 from socketd.settings.diagnostics import Mistake, Mistakes
-from socketd.settings.value_types import ValueType, one_file
+from socketd.settings.value_types import ValueType, one_file, read_text
 
 #: The largest number: an SSID (RFC 8972, section 3; 0 is that of a sender without one) and a key
 #: ID (RFC 6812, section 3.1.1.2.1) have 16 bits.
@@ -83,18 +82,13 @@ def _parse_line(words: list[str]) -> tuple[str, bytes]:
         if re.fullmatch(r"\d{1,5}", number, re.ASCII) is None or int(number) > MAX_NUMBER:
             raise ValueError(f"has no number in front; write 0 to {MAX_NUMBER}, or * for others")
         number = str(int(number))
-    return number, parse_key(text)
-
-
-def parse_key(text: str) -> bytes:
-    """Parse a key: a word, or C{hex:} and its octets."""
     match = _HEX.fullmatch(text)
     if match is None and text.startswith("hex:"):
         raise ValueError("has a key that is not hexadecimal; write two digits for each octet")
     key = bytes.fromhex(match[1]) if match else text.encode()
     if len(key) > MAX_KEY:
         raise ValueError(f"has a key that is too long; write up to {MAX_KEY} octets")
-    return key
+    return number, key
 
 
 KEYS = ValueType("file of keys (NUMBER KEY, one per line)", parse_keys, one_file)

@@ -12,9 +12,8 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
-from socketd.protocols.text_file import read_text
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.value_types import ValueType, one_file
+from socketd.settings.value_types import ValueType, one_file, read_text
 
 #: Bytes: RFC 865 limits a quote to 512 characters, and every host accepts a datagram of that size.
 MAX_QUOTE = 512

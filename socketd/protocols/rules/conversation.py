@@ -40,7 +40,11 @@ class Conversation:
         rules = self.script.rules
         for index in rules.matcher.matching(message):
             rule = rules.rules[index]
-            if self._is_turn(index, rule) and self._use(index, rule):
+            if isinstance(rule.pattern, Every):
+                reached = self._reached[index] = self._reached.get(index, 0) + 1
+                if reached % rule.pattern.count:
+                    continue
+            if self._use(index, rule):
                 return rule
         return self.script.fallback
 
@@ -71,13 +75,6 @@ class Conversation:
 
     def _due(self, index: int, seconds: float) -> float:
         return (self._idled.get(index, 0) + 1) * seconds
-
-    def _is_turn(self, index: int, rule: Rule) -> bool:
-        """Count a message that reaches a rule with C{every}."""
-        if not isinstance(rule.pattern, Every):
-            return True
-        reached = self._reached[index] = self._reached.get(index, 0) + 1
-        return reached % rule.pattern.count == 0
 
     def _is_used_up(self, index: int, rule: Rule) -> bool:
         return rule.times is not None and self._used.get(index, 0) >= rule.times

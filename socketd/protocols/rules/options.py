@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from socketd.protocols.text_file import read_text
 from socketd.settings.diagnostics import Mistake, Mistakes
-from socketd.settings.value_types import ValueType
+from socketd.settings.value_types import ValueType, read_text
 
 if TYPE_CHECKING:
     from socketd.protocols.rules.ruleset import RuleSet

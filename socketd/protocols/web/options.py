@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from socketd.protocols.rules.options import RULES
-from socketd.protocols.text_file import read_file
 from socketd.protocols.web.answers import BYTES
 from socketd.settings.listeners import Listener
 from socketd.settings.options import option
@@ -25,6 +24,7 @@ from socketd.settings.value_types import (
     one_file,
     parse_list,
     parse_path,
+    read_file,
     within,
 )
 

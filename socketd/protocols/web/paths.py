@@ -122,13 +122,9 @@ def _delay(call: Call) -> Answer:
 
 def _bytes(call: Call) -> Answer:
     """Answer random bytes; the same ones for the same C{seed}."""
-    count = call.size()
-    return in_pieces(_random(call.random(), count), count)
-
-
-def _random(random: Random, count: int) -> Iterator[bytes]:
-    for start in range(0, count, PIECE):
-        yield random.randbytes(min(PIECE, count - start))
+    count, random = call.size(), call.random()
+    pieces = (random.randbytes(min(PIECE, count - start)) for start in range(0, count, PIECE))
+    return in_pieces(pieces, count)
 
 
 def _drip(call: Call) -> Answer:

@@ -53,7 +53,6 @@ class Latency:
     distribution: str = UNIFORM
 
     def __str__(self) -> str:
-        """Format it as in the file."""
         if not self.jitter:
             return write_duration(self.base)
         base, jitter = write_duration(self.base), write_duration(self.jitter)
@@ -69,7 +68,6 @@ class Slices:
     every: float = 0.0
 
     def __str__(self) -> str:
-        """Format it as in the file."""
         sizes = f"{self.low}" if self.low == self.high else f"{self.low}..{self.high}"
         return f"{sizes} every {write_duration(self.every)}" if self.every else sizes
 
@@ -82,7 +80,6 @@ class Accept:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        """Format it as in the file."""
         if self.action == SLOW:
             return f"{self.action} {write_duration(self.seconds)}"
         return self.action
@@ -96,7 +93,6 @@ class After:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        """Format it as in the file."""
         if self.size is not None:
             return f"after {_size(self.size)}"
         return f"after {write_duration(self.seconds)}" if self.seconds else "at once"
@@ -114,7 +110,6 @@ class Loss:
     burst: float = 0.0
 
     def __str__(self) -> str:
-        """Format it as in the file."""
         burst = f" burst {as_written(self.burst)}" if self.burst else ""
         return f"{as_written(self.rate)}{burst}"
 
@@ -127,7 +122,6 @@ class Reorder:
     gap: int = 1
 
     def __str__(self) -> str:
-        """Format it as in the file."""
         return f"{as_written(self.rate)} gap {self.gap}"
 
 

@@ -14,7 +14,7 @@ from socketd.protocols.messages.qotd import (
     QotdOptions,
     parse_quotes,
 )
-from socketd.protocols.text_file import MAX_FILE_BYTES
+from socketd.settings.ini import MAX_FILE_BYTES
 from socketd.settings.load import parse
 from socketd.settings.options import declared
 from tests.protocols.fakes import (
