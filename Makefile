@@ -223,7 +223,7 @@ SUITE-13 := trixie
 PYTHON-12 := 3.11
 PYTHON-13 := 3.13
 BARE := python3,python3-venv,make,git
-LATER := systemd pipx lintian
+LATER := systemd pipx lintian curl
 
 # Bounded: nothing in there waits longer than a minute, all of it takes about three. Here the package
 # for Debian 12 is built; that for 13 is the one that test-bare has built there.
@@ -245,7 +245,7 @@ build/machine/old-%/stamp:
 	    echo "make: 0.1 cannot be built here: see $(@D).log"
 	@touch $@
 
-test-bare: $(VENV)/dev.stamp $(RELEASES:%=build/machine/wheels-%) ## as root: what README and guide say, on bare Debians; RELEASES=12 for one
+test-bare: $(VENV)/dev.stamp $(RELEASES:%=build/machine/wheels-%) ## as root: what README, guide and how-tos say, on bare Debians; RELEASES=12 for one
 	@$(foreach release,$(RELEASES),bash tests/machine/make-tree \
 	    build/machine/bare-$(release) $(SUITE-$(release)) $(BARE) $(LATER) &&) true
 	@rm -rf build/machine/socketd.git

@@ -1,6 +1,7 @@
 """
 What README and docs/guide.md say, on Debians that have nothing but what these ask for: each line
-of their C{sh} blocks, as an ordinary user, and by root where C{sudo} stands in front.
+of their C{sh} blocks, as an ordinary user, and by root where C{sudo} stands in front; and what
+docs/howto says.
 
 The trees and the wheels, which are pip's index there, are those of C{build/machine}, which
 C{make test-bare} makes.
@@ -44,6 +45,9 @@ START = 300.0
 
 #: So much of what a command has said is shown when it fails: the end, where trial sums up.
 SHOWN = 20000
+
+#: Then the pages for one task each, followed as they stand; two of them use curl.
+PAGES = ("sudo apt install curl", "make test-daemon TESTS='tests.manual.test_howto'")
 
 #: What runs until Ctrl-C.
 SERVERS = ("make run", "socketd run")
@@ -182,12 +186,17 @@ class Case(SynchronousTestCase):
             else:
                 self.time(line)
 
-    def time(self, line: str) -> None:
-        """Do what one line of README says, and say how long it took."""
+    def time(self, line: str) -> str:
+        """
+        Do what one line of README says, and say how long it took.
+
+        @return: what it wrote.
+        """
         began = time.monotonic()
         user = "root" if line.startswith("sudo ") else USER
         said = self.by(user, line.removeprefix("sudo "))
         self.say("; ".join([f"{line}: {time.monotonic() - began:.0f} s", *SUMMARY.findall(said)]))
+        return said
 
     def clone(self) -> None:
         """Do what stands first in README, and no more."""
@@ -249,9 +258,11 @@ class Tests:
     """What every release has to do."""
 
     def test_first_screen(self: Any) -> None:
-        """The first screen of README, from the clone to the tests."""
+        """The first screen of README, from the clone to the tests; then docs/howto."""
         self.follow(parts()[FIRST])
         self.serve("make run", also=clients())
+        said = [self.time(line) for line in PAGES]
+        self.assertNotIn("skips=", said[-1])
 
     def test_package(self: Any) -> None:
         """
