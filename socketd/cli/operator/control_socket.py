@@ -1,12 +1,11 @@
 """
-A blocking client of a running daemon's control socket, without Twisted.
+The daemon's commands as subcommands: a blocking client of its control socket, without Twisted.
 
 A request is a line with a JSON object, and so is its answer.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import socket
@@ -46,7 +45,7 @@ NO_ANSWER = "this is no answer of a socketd daemon"
 MAX_PAGES = 1000
 
 
-def add_control(parser: argparse.ArgumentParser) -> None:
+def add_control(parser: ArgumentParser) -> None:
     """Add C{--control} and C{--timeout}."""
     parser.add_argument(
         "--control",
