@@ -86,8 +86,8 @@ PURE := $(PURE),socketd/net/timer_wheel.py
 PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py,socketd/control/reports.py
 PURE := $(PURE),socketd/web/guard.py,socketd/web/history.py
 PURE := $(PURE),socketd/control/requests.py,socketd/control/results.py
-PURE := $(PURE),socketd/workers/checks.py,socketd/workers/figures.py,socketd/workers/limits.py
-PURE := $(PURE),socketd/workers/messages.py,socketd/workers/queue.py,socketd/workers/relay.py
+PURE := $(PURE),socketd/workers/checks.py,socketd/workers/figures.py,socketd/workers/queue.py
+PURE := $(PURE),socketd/workers/relay.py,socketd/workers/task.py
 
 coverage: TESTS ?= tests
 coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer
