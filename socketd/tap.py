@@ -59,6 +59,11 @@ class Options(usage.Options):
         ["journal", None, "Begin each line of the log with its priority, as for journald."],
     ]
 
+    def parseArgs(self, *rest: str) -> None:
+        """Refuse what is no option, by its name."""
+        if rest:
+            raise usage.UsageError(f"{rest[0]} is one argument too many")
+
     def postOptions(self) -> None:
         """
         Read the configuration.
