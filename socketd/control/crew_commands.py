@@ -160,6 +160,14 @@ def _sources(daemon: Daemon, result: CommandResult, answers: Sequence[Any]) -> C
     return evolve(result, text=_missing(answers, "does not answer"), rows=found[:MAX_ROWS])
 
 
+def _listeners(daemon: Daemon, result: CommandResult, answers: Sequence[Any]) -> CommandResult:
+    # Those of the master, and those that protocols have opened in one worker.
+    found = {tuple(row[:2]): row for row in result.rows}
+    for row in _rows(result.columns, answers):
+        found.setdefault(tuple(row[:2]), row)
+    return evolve(result, rows=list(found.values()))
+
+
 # Changes: the master has made them before
 
 
@@ -191,6 +199,7 @@ _TABLES: dict[str, Callable[[Daemon, CommandResult, Sequence[Any]], CommandResul
     "connections": _connections,
     "waiting": _waiting,
     "sources": _sources,
+    "listeners": _listeners,
 }
 _CHANGES: dict[str, Callable[[CommandResult, Sequence[Any]], CommandResult]] = {
     "ban": _banned,

@@ -183,6 +183,13 @@ class CrewCommandTests(SynchronousTestCase):
         found = self.ask("sources")["rows"]
         self.assertEqual([row["silent"] for row in found], [9.0, 1.0, 2.0, 3.0])
 
+    def test_listeners(self) -> None:
+        """A port that a protocol has opened in one worker is listed, each other one once."""
+        own = self.ask("listeners")["rows"]
+        further = {"service": "ack", "listener": "udp 192.0.2.1:50000", "state": "serving"}
+        self.answers = [{"ok": True, "rows": [*own, further]}, {"ok": True, "rows": own}]
+        self.assertEqual(self.ask("listeners")["rows"], [*own, further])
+
     def test_ban(self) -> None:
         """A ban is one of all processes; what it has reset is added."""
         self.answers = [{"ok": True, "connections_reset": 2}, {"ok": True, "connections_reset": 1}]

@@ -181,10 +181,13 @@ def begin(
     """
     Steer what comes, and let streams listen, in the order of the workers.
 
-    @param is_beside: whether others listen at conflicting addresses: the kernel lets none with a
-        program join them (inet_csk_bind_conflict), so the program comes last.
+    The kernel lets none with a program join others that listen (inet_csk_bind_conflict), unless
+    all have SO_REUSEADDR: then the program comes last.
+
+    @param is_beside: whether others listen at conflicting addresses.
     @raise OSError: if the system cannot.
     """
+    is_beside |= not socks[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     if spread.count > 1 and not is_beside:
         steer(socks, spread.prefixes)
     if listener.is_stream:

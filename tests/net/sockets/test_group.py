@@ -124,9 +124,11 @@ class ProgramTests(SynchronousTestCase):
 class GroupTests(SynchronousTestCase):
     """Tests for L{bind_group} with the kernel's sockets."""
 
+    options = SocketOptions()
+
     def bind(self, text: str, spread: Spread, beside: Sequence[socket.socket] = ()) -> Any:
         """Bind a listener string."""
-        socks = bind_group(parse_listener(text, "/run/x"), SocketOptions(), beside, spread)
+        socks = bind_group(parse_listener(text, "/run/x"), self.options, beside, spread)
         for sock in socks:
             self.addCleanup(sock.close)
         return socks
@@ -165,6 +167,11 @@ class GroupTests(SynchronousTestCase):
         for source, index in found.items():
             self.assertEqual(index_of(code, socket.AF_INET, socket.inet_aton(source)), index)
         self.assertEqual(set(found.values()), set(range(WORKERS)))
+
+    def test_not_reused(self) -> None:
+        """So it does where addresses are not reused."""
+        self.options = SocketOptions(so_reuseaddr=False)
+        self.test_one_worker()
 
     def test_prefix(self) -> None:
         """Sources of one prefix meet one worker."""
