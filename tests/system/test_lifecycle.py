@@ -240,6 +240,7 @@ class StopTests(SystemCase):
         """A peer that does not take what it is owed is reset when the time is over."""
         with self.daemon(INI.format(drain="250ms")) as daemon:
             with daemon.connect("echo") as sock:
+                self.check_echo(sock)
                 fill(sock)
                 daemon.ask_to_stop()
                 daemon.output.wait_for("1 connections did not finish")
@@ -249,6 +250,7 @@ class StopTests(SystemCase):
         """A second signal does not wait for any peer."""
         with self.daemon(INI.format(drain="1h")) as daemon:
             with daemon.connect("echo") as sock:
+                self.check_echo(sock)
                 fill(sock)
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; 1 connections")
@@ -262,6 +264,8 @@ class EndingTests(ReloadCase):
     def owed(self, daemon: Daemon, service: str) -> socket.socket:
         """Connect a client that is owed more than it reads."""
         sock = daemon.connect(service)
+        # Then it is accepted.
+        self.check_echo(sock, b"X")
         fill(sock)
         sock.settimeout(DEADLINE)
         return sock

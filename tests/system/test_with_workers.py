@@ -31,12 +31,11 @@ console.PipeTests control.HostileClientTests control.SocketTests
 control.SubcommandTests datagram_faults.DatagramTests examples.ExampleTests ipsla.IpslaTests
 legitimate_clients.OwnAddressTests legitimate_clients.RepeatTests legitimate_clients.VictimTests
 lifecycle.EndingTests lifecycle.HangupTests logs.LogTests loops.LoopTests nts.NtsTests
-proxy.RefusedTests record.RecordTests seeds.AckTests seeds.OptionTests seeds.ServerTests
+record.RecordTests seeds.AckTests seeds.OptionTests seeds.ServerTests
 seeds.TalkTests seeds.TimeTests seeds.UpperTests stamp.StampTests
 start.ReplyTests start.StopTests start.UnixTests stream_faults.StreamTests stream_faults.TlsTests
-streams.CompleteTests streams.MalformedTests streams.ManyConnectionsTests streams.SlowTests
+streams.CompleteTests streams.MalformedTests streams.SlowTests
 time.TimeTests tls.ClientTests tls.DeadlineTests tls.EndTests tls.ServiceTests whoami.WhoamiTests
-shared_port.SharedPortTests
 """.split()
 
 #: Run with one process only: what they are about, or single tests of the above, and why.
@@ -48,14 +47,17 @@ ALONE = {
     "clients.LinkLocalTests": "no daemon comes up",
     "clients.RunTests": "no daemon comes up",
     "console.TerminalTests": "an answer of a worker is drawn later: one_daemon.OperatorTests",
+    "proxy.RefusedTests": "each worker counts for itself behind a balancer",
     "rules.PageTests": "a page starts its daemons by itself",
     "seeds.ShippedTests": "a file is read only",
     "serve.EndTests": "socketd serve is one process",
     "serve.JsonTests": "socketd serve is one process",
     "serve.ServeTests": "socketd serve is one process",
+    "shared_port.SharedPortTests": "so_reuseport is not for workers",
     "start.BindTests": "no daemon comes up",
     "start.ConfigurationTests": "no daemon comes up",
     "start.SearchTests": "no daemon comes up",
+    "streams.ManyConnectionsTests": "each process has its own limit of descriptors",
     "testing.PageTests": "socketd.testing starts one process",
     "testing.ServerTests": "socketd.testing starts one process",
     "tls.CheckTests": "no daemon comes up",
