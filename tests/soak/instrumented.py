@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 
 #: Names the file that a census is written to.
 CENSUS = "SOCKETD_SOAK_CENSUS"
@@ -25,6 +25,14 @@ COUNT, COLLECT = signal.SIGUSR1, signal.SIGUSR2
 
 # prctl(2): the signal to get when the parent ends.
 _PR_SET_PDEATHSIG = 1
+
+# What mallinfo2(3) returns.
+_FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+
+class _MallInfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS.split()]
+
 
 #: A finalizer may let go of what only the next collection finds.
 COLLECTIONS = 3
@@ -38,16 +46,26 @@ class Census:
     @ivar objects: those that the collector tracks.
     @ivar blocks: blocks of memory that Python has allocated.
     @ivar types: the objects by type; empty where they were only counted.
+    @ivar heap: bytes that malloc(3) has given out; what it holds beyond is free.
     """
 
     objects: int
     blocks: int
     types: dict[str, int]
+    heap: int = 0
 
 
 def take() -> Census:
     """Count, without a collection before."""
-    return Census(len(gc.get_objects()), sys.getallocatedblocks(), {})
+    return Census(len(gc.get_objects()), sys.getallocatedblocks(), {}, _heap())
+
+
+def _heap() -> int:
+    """Ask mallinfo2(3), of glibc."""
+    found = ctypes.CDLL(None).mallinfo2
+    found.restype = _MallInfo
+    told = found()
+    return int(told.uordblks + told.hblkhd)
 
 
 def take_collected() -> Census:
@@ -56,26 +74,24 @@ def take_collected() -> Census:
         gc.collect()
     found = take()
     types = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
-    return Census(found.objects, found.blocks, dict(types))
+    return evolve(found, types=dict(types))
 
 
 def write(census: Census, path: str) -> None:
     """Write a census; the file appears whole."""
     fresh = Path(f"{path}.new")
-    fresh.write_text(
-        json.dumps([census.objects, census.blocks, census.types]), encoding="ascii"
-    )
+    fresh.write_text(json.dumps(asdict(census)), encoding="ascii")
     fresh.rename(path)
 
 
 def read(path: str) -> Census | None:
     """Read a census, and remove it; return C{None} where there is none yet."""
     try:
-        objects, blocks, types = json.loads(Path(path).read_text(encoding="ascii"))
+        found = json.loads(Path(path).read_text(encoding="ascii"))
     except FileNotFoundError:
         return None
     Path(path).unlink()
-    return Census(objects, blocks, types)
+    return Census(**found)
 
 
 def run() -> None:

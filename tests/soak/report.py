@@ -28,8 +28,8 @@ def faults(done: Mapping[str, int]) -> str:
 
 def samples(points: Sequence[tuple[str, Sample]]) -> str:
     """What the daemon held, at rest and at most."""
-    headers = ("HELD", "AT", "DESCRIPTORS", "RESIDENT KIB", "OBJECTS", "BLOCKS", "LAG MS")
-    return render(headers, [_row(name, sample) for name, sample in points])
+    headers = ("HELD", "AT", "DESCRIPTORS", "RESIDENT KIB", "OBJECTS", "BLOCKS", "HEAP KIB")
+    return render((*headers, "LAG MS"), [_row(name, sample) for name, sample in points])
 
 
 def peak(found: Iterable[Sample]) -> Sample | None:
@@ -51,6 +51,7 @@ def counters(found: Sequence[Comparison]) -> str:
 
 def _row(name: str, sample: Sample) -> tuple[str, ...]:
     census = sample.census
-    figures = (sample.descriptors, sample.resident // KIB, census.objects, census.blocks)
+    figures = [sample.descriptors, sample.resident // KIB, census.objects, census.blocks]
+    figures.append(census.heap // KIB)
     lag = f"{sample.lag / max(1, sample.ticks) * 1000:.1f}"
     return (name, f"{sample.when:.0f} s", *map(str, figures), lag)

@@ -18,6 +18,7 @@ class Sample:
     @ivar descriptors: that are open.
     @ivar resident: bytes of memory.
     @ivar census: what lives in it.
+    @ivar processes: how many these are.
     @ivar lag: how late its timers were since it began, together (seconds).
     @ivar ticks: how many timers that are.
     """
@@ -26,6 +27,7 @@ class Sample:
     descriptors: int
     resident: int
     census: Census
+    processes: int = 1
     lag: float = 0.0
     ticks: int = 0
 
@@ -37,7 +39,8 @@ class Sample:
 def take_sample(server: Server, when: float, collected: bool = False) -> Sample:
     """Take a sample; if C{collected}, of reachable objects only, and by type."""
     census, lag = server.census(collected), server.figures().lag()
-    return Sample(when, server.descriptors(), server.resident(), census, *lag)
+    count = len(server.processes())
+    return Sample(when, server.descriptors(), server.resident(), census, count, *lag)
 
 
 def settle(server: Server) -> None:

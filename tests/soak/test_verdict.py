@@ -151,6 +151,7 @@ class FlatTests(SynchronousTestCase):
             attrs.evolve(before, resident=before.resident + verdict.MAX_RESIDENT + 1),
             sample(objects=1001 + verdict.MAX_OBJECTS),
             sample(blocks=5001 + verdict.MAX_BLOCKS),
+            attrs.evolve(before, census=Census(1000, 5000, {}, verdict.MAX_HEAP + 1)),
         ):
             found = [one for one in verdict.compare_resources(before, after) if not one.holds]
             self.assertEqual(len(found), 1, after)
