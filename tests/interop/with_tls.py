@@ -194,13 +194,7 @@ class TlsClientTests(InteropCase):
 
     def test_testssl(self) -> None:
         """testssl.sh finds TLS 1.2 and 1.3, no older version, and no weak cipher."""
-        with self.serve_tls("accept_burst = 100000\nlog_connections = no") as daemon:
-            report = self.directory / "report.csv"
-            options = ["--quiet", "--color", "0", "--warnings", "off", "--ip", "one"]
-            options += ["--openssl", locate("openssl"), "--csvfile", str(report)]
-            command = [locate("testssl"), *options, "-p", "-s", self.target(daemon)]
-            self.run_bounded(command)
-            found = severities(report)
+        found = self.grade("-p", "-s")
         self.assertEqual(found.get("TLS1_2"), "OK")
         self.assertEqual(found.get("TLS1_3"), "OK")
         for name in ("SSLv2", "SSLv3", "TLS1", "TLS1_1"):
@@ -208,6 +202,24 @@ class TlsClientTests(InteropCase):
         lists = {name: bad for name, bad in found.items() if name.startswith("cipherlist_")}
         self.assertGreater(len(lists), 5)
         self.assertEqual({name for name in lists if lists[name] not in ("OK", "INFO")}, set())
+
+    def test_weaknesses(self) -> None:
+        """testssl.sh finds none of the weaknesses of TLS that have a name."""
+        found = self.grade("-U")
+        for name in ("heartbleed", "CCS", "ROBOT", "secure_client_renego", "SWEET32", "LUCKY13"):
+            self.assertEqual(found.get(name), "OK", name)
+        about_here = ("engine_problem", "service")
+        bad = {name for name in found if found[name] not in ("OK", "INFO")}
+        self.assertEqual(bad.difference(about_here), set())
+
+    def grade(self, *tests: str) -> dict[str, str]:
+        """Have testssl.sh try a service; return how bad each thing is that it finds."""
+        with self.serve_tls("accept_burst = 100000\nlog_connections = no") as daemon:
+            report = self.directory / "report.csv"
+            options = ["--quiet", "--color", "0", "--warnings", "off", "--ip", "one"]
+            options += ["--openssl", locate("openssl"), "--csvfile", str(report)]
+            self.run_bounded([locate("testssl"), *options, *tests, self.target(daemon)])
+            return severities(report)
 
     def run_bounded(self, command: list[str]) -> None:
         """Run a command with all that it starts, up to its end or L{TESTSSL_TIME}."""
