@@ -321,6 +321,11 @@ class PlaceTests(SynchronousTestCase):
         different += ["tcp:7:interface=127.0.0.1.example"]
         self.assertEqual(len(self.places(*different)), len(different))
 
+    def test_abstract(self) -> None:
+        """The name of an abstract socket is no path, so it is not made another one."""
+        place = bind_address(Listener("unix", path="\0a/../b"))
+        self.assertEqual(place.path, "\0a/../b")
+
 
 class LocalTests(SynchronousTestCase):
     """Tests for L{is_local}."""

@@ -47,7 +47,8 @@ class HistoryTests(SynchronousTestCase):
     def test_fractions(self) -> None:
         """Rates have one digit behind the point; two samples at once are half a second apart."""
         self.note(service())
-        self.note(service(messages_received=1), elapsed=3.0)
+        told: Any = self.note(service(messages_received=1), elapsed=3.0, lag=0.1234567)
+        self.assertEqual(told[ALL], {"messages": 0.3, "lag": 123.5})
         self.note(service(messages_received=5), elapsed=0.01)
         self.assertEqual(self.history.read("echo")["messages"][-2:], [0.3, 8])
 
@@ -58,6 +59,11 @@ class HistoryTests(SynchronousTestCase):
                     datagram_bytes_sent=4000)
         )  # fmt: skip
         self.assertEqual((found["in"], found["out"]), (21, 4300))
+
+    def test_datagrams(self) -> None:
+        """Datagrams and their answers are told apart."""
+        found = figures_of(service(datagrams_received=3, datagrams_sent=2))
+        self.assertEqual((found["datagrams"], found["answers"]), (3, 2))
 
     def test_drops(self) -> None:
         """Drops are told by reason, those of the kernel too."""

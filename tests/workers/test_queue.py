@@ -93,8 +93,13 @@ class CrewQueueTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertRaises(Malformed, self.tell, 0, found)
         self.assertRaises(Malformed, self.tell, 0, count=-1)
-        self.assertRaises(Malformed, self.tell, 0, *[waits(1, 1.0)] * (TOLD_WAITING + 1))
-        self.assertEqual(self.ids(), [])
+        problem = self.assertRaises(Malformed, self.tell, 0, 7)
+        self.assertEqual(str(problem), "it told nothing that waits")
+        many = [waits(number, 1.0) for number in range(TOLD_WAITING + 1)]
+        problem = self.assertRaises(Malformed, self.tell, 0, *many)
+        self.assertEqual((str(problem), self.ids()), ("it told no queue", []))
+        self.tell(0, *many[1:])
+        self.assertEqual(len(self.ids()), TOLD_WAITING)
 
     def test_deadline(self) -> None:
         """The timer is elsewhere."""

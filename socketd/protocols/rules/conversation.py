@@ -63,15 +63,12 @@ class Conversation:
             default=None,
         )
 
-    def idle(self, silence: float) -> Rule | None:
-        """Choose the first rule of a silence (seconds), and use it."""
-        chosen = None
-        for index, rule, seconds in self.script.rules.idle:
-            if self._due(index, seconds) <= silence:
-                self._idled[index] = self._idled.get(index, 0) + 1
-                if chosen is None and self._use(index, rule):
-                    chosen = rule
-        return chosen
+    def idle(self, silence: float) -> Rule:
+        """Choose the first rule of a silence, as long as L{next_idle} said, and use it."""
+        due = [one for one in self.script.rules.idle if self._due(one[0], one[2]) <= silence]
+        for index, _, _ in due:
+            self._idled[index] = self._idled.get(index, 0) + 1
+        return next(rule for index, rule, _ in due if self._use(index, rule))
 
     def _due(self, index: int, seconds: float) -> float:
         return (self._idled.get(index, 0) + 1) * seconds
@@ -134,7 +131,5 @@ class Silence:
         if self._is_busy():
             self.end()
         elif self._clock.seconds() - self._since >= due - TOLERANCE:
-            rule = self._conversation.idle(due)
-            if rule is not None:
-                self._act(rule)
+            self._act(self._conversation.idle(due))
         self._wait()

@@ -94,7 +94,8 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(outcome([filler, USUAL]), BOTH)
         endless = record(99, bytes(1000), critical=False)
         self.assertEqual(outcome([endless] * 17), Code.BAD_REQUEST)
-        self.assertEqual(outcome([record(99, bytes(60000))]), Code.BAD_REQUEST)
+        for part in (record(99, bytes(60000)), record(99, bytes(60000))[: MAX_MESSAGE + 1]):
+            self.assertEqual(outcome([part]), Code.BAD_REQUEST)
 
 
 class ResponseTests(SynchronousTestCase):
@@ -112,13 +113,13 @@ class ResponseTests(SynchronousTestCase):
 
     def test_server(self) -> None:
         """Server and port are told where they are given (sections 4.1.7 and 4.1.8)."""
-        found = read_records(response(BOTH, [b"c"], "ntp.example.org", 11123))
+        found = read_records(response(BOTH, [b"c"], "ntp.example.org", 61123))
         self.assertIn((6, True, b"ntp.example.org"), found)
-        self.assertIn((7, True, struct.pack("!H", 11123)), found)
+        self.assertIn((7, True, struct.pack("!H", 61123)), found)
 
     def test_nothing_in_common(self) -> None:
         """No algorithm is an empty list, no protocol another one; both have no cookies."""
-        found = read_records(response(WITHOUT, [b"c"], "ntp.example.org", 11123))
+        found = read_records(response(WITHOUT, [b"c"], "ntp.example.org", 61123))
         self.assertEqual(found, [(1, True, b"\0\0"), (4, True, b""), (0, True, b"")])
         self.assertEqual(read_records(response(NEITHER, [b"c"])), [(1, True, b""), (0, True, b"")])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -118,6 +120,16 @@ class TimeTests(SynchronousTestCase):
             for epoch in ("unix", "1900"):
                 self.assertEqual(told(make_stream("time", context(now), epoch=epoch)), b"")
                 self.assertEqual(answers("time", b"", b"x" * 4, now=now, epoch=epoch), [])
+
+    def test_implausible_batch(self) -> None:
+        """So it is with many datagrams at once."""
+        for now, count in ((0.0, 0), (BUILD_DATE + 7.0, 1)):
+            batch: Any = mock.Mock(spec=["answer_all"])
+            declaration = declaration_of("time")
+            assert declaration.datagram is not None
+            protocol: Any = declaration.datagram(declaration.options(), context(now))
+            protocol.batch_received(batch)
+            self.assertEqual(batch.answer_all.call_count, count)
 
     def test_reply_floor(self) -> None:
         """The port is told that four bytes answer a datagram however short."""

@@ -70,6 +70,10 @@ class SequenceTests(SynchronousTestCase):
             self.protocol.datagramReceived(datagram, ("192.0.2.1", port))
             self.assertEqual(self.transport.sent[-1], (datagram, ("192.0.2.1", port)))
 
+    def test_answers(self) -> None:
+        """They are answered as without it."""
+        self.assertEqual(answers("echo", b"", b"abcd", sequence=NumberField(2, 2)), [b"", b"abcd"])
+
     def test_counts(self) -> None:
         """A gap is loss, what fills it late, what comes twice a duplicate, by source."""
         self.send(1, 2, 5, 4, 4)

@@ -54,7 +54,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_shortest(self) -> None:
         """A version, a port, and no time: that of a device that does not say another."""
-        found = parse_request(b"\x01" + bytes(19) + b"\xc5\x49\0\0")
+        found = parse_request(b"\x01\xff" + bytes(18) + b"\xc5\x49\0\0")
         self.assertEqual((found.port, found.duration, len(found.answer)), (50505, 5.0, 24))
 
     def test_longest(self) -> None:
@@ -130,6 +130,37 @@ class ProbeTests(SynchronousTestCase):
         assert found is not None
         self.assertEqual(len(found), 32)
         self.assertNotEqual(found[12:20], found[20:28])
+
+    def test_lengths(self) -> None:
+        """A probe of microseconds has its times from 28 octets on, and its number from 56 on."""
+        for size, has_number in ((28, False), (55, False), (56, True), (57, True)):
+            probe = b"\0\3" + b"\x12" * (size - 2)
+            found = answer_probe(probe, RECEIVED, SENT)
+            assert found is not None
+            self.assertEqual(len(found), size)
+            self.assertEqual(found[28:54], probe[28:54])
+            if has_number:
+                self.assertEqual(found[52:56], b"\x12" * 4)
+        self.assertIsNone(answer_probe(b"\0\3" + bytes(25), RECEIVED, SENT))
+
+    def test_long_stay(self) -> None:
+        """A stay that two octets cannot tell is the longest that they can."""
+        found = answer_probe(b"\0\2" + bytes(14), RECEIVED, RECEIVED + 70 * 10**9)
+        assert found is not None
+        self.assertEqual(found[2:4], b"\xff\xff")
+
+    def test_measurement(self) -> None:
+        """With a number of its own a probe has 60 octets, and no time of an answer yet."""
+        probe = b"\0\3" + bytes(58)
+        found = answer_probe(probe, RECEIVED, SENT, 7)
+        assert found is not None
+        self.assertEqual((len(found), found[56:60]), (60, b"\0\0\0\7"))
+        self.assertIsNone(answer_probe(probe[:59], RECEIVED, SENT, 7))
+        for at in (20, 27):
+            answered = probe[:at] + b"\1" + probe[at + 1 :]
+            self.assertIsNone(answer_probe(answered, RECEIVED, SENT, 7))
+        later = probe[:28] + b"\1" + probe[29:]
+        self.assertIsNotNone(answer_probe(later, RECEIVED, SENT, 7))
 
     def test_step_back(self) -> None:
         """A clock that went back makes no time negative."""

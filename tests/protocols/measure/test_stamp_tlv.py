@@ -52,6 +52,11 @@ def answered(
 class FlagTests(SynchronousTestCase):
     """The flags U, M and I (RFC 8972, section 4)."""
 
+    def test_long(self) -> None:
+        """The length of a TLV has two octets."""
+        long, short = tlv(1, bytes(0x0203)), tlv(1, b"")
+        self.assertEqual(answer(long + short), tlv(1, bytes(0x0203), 0) + tlv(1, b"", 0))
+
     def test_cleared(self) -> None:
         """Of a known TLV all flags are cleared, the reserved ones, too."""
         for flags in (0, 0x80, 0xFF):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from unittest import mock
 
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.protocols.rules import ruleset
 from socketd.protocols.rules.grammar import parse_lines
 from socketd.protocols.rules.rule import CONTAINS, PREFIX, Anything, Every, Expression, Octets
-from socketd.protocols.rules.ruleset import ExpressionSet, Matcher, compile_expression
+from socketd.protocols.rules.ruleset import ExpressionSet, Matcher, RuleSet, compile_expression
 from tests.settings.refusals import refusal
 
 ALPHABET = b"ab\x00\n"
@@ -89,6 +90,17 @@ class MatcherTests(SynchronousTestCase):
         matcher = Matcher.of(parse_lines("\n".join(f'{one} -> "x"' for one in patterns)))
         self.assertEqual((len(matcher._tables), matcher._others), (3, []))
         self.assertEqual(list(matcher.matching(b"1500")), [150])
+
+
+class PickleTests(SynchronousTestCase):
+    """Tests for rules that go to a worker."""
+
+    def test_there_and_back(self) -> None:
+        """They are the same rules, and match the same."""
+        rules = RuleSet(parse_lines('/a+b/ -> "1"\n"c" -> "2"\nidle 3s -> "?"'), "a.rules")
+        found = pickle.loads(pickle.dumps(rules))
+        self.assertEqual((found, found.file, found.idle), (rules, "a.rules", rules.idle))
+        self.assertEqual(list(found.matcher.matching(b"xaab")), [0])
 
 
 class ExpressionTests(SynchronousTestCase):
