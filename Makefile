@@ -101,7 +101,7 @@ coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a
 # A change can make a loop that takes all memory, so there is a limit (KiB of addresses).
 mutation: $(VENV)/mutation.stamp ## whether tests notice changes of access rules and settings: an hour
 	@rm -rf build/mutation && mkdir -p build/mutation
-	@tar -cf - --exclude=__pycache__ setup.cfg pyproject.toml socketd tests | tar -xf - -C build/mutation
+	@tar -cf - --exclude=__pycache__ setup.cfg pyproject.toml etc socketd tests twisted | tar -xf - -C build/mutation
 	@cd build/mutation && ulimit -v 4194304 && \
 	    CI=1 timeout 10800 $(CURDIR)/$(BIN)/mutmut run --max-children 1 $(ARGS) && \
 	    $(CURDIR)/$(BIN)/mutmut results | sed '/not checked/d'

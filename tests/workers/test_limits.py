@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import settings as settings_
 from hypothesis import strategies as some
@@ -12,7 +14,9 @@ from socketd.net.sockets.rlimit import MAX_CONNECTIONS
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Settings
-from socketd.workers.task import share_out
+from socketd.settings.networks import parse_networks
+from socketd.workers.task import share_out, standing, take_standing
+from tests.web.fakes import make_daemon
 
 INI = """
 [socketd]
@@ -62,8 +66,15 @@ class LimitTests(SynchronousTestCase):
         settings = parsed("[echo]\nlisten = tcp:7\n")
         found = [share_out(settings, Sharing(2), index, 100_000) for index in range(2)]
         self.assertEqual([one.daemon.max_connections for one in found], [MAX_CONNECTIONS // 2] * 2)
+        few = [share_out(settings, Sharing(count), 0, 1000).daemon for count in (1, 2)]
+        # Each process has its own descriptors.
+        self.assertEqual(few[0].max_connections, few[1].max_connections)
+        self.assertLess(few[0].max_connections or 0, 1000)
         unlimited = share_out(settings, Sharing(2), 0, None)
         self.assertIsNone(unlimited.daemon.max_connections)
+        settings = parsed(INI.format(daemon=11, service=7, more=""))
+        found = [share_out(settings, Sharing(2), index, None) for index in range(2)]
+        self.assertEqual([one.daemon.max_connections for one in found], [6, 5])
 
     def test_rates(self) -> None:
         """The rate of a service is shared out, unless one worker serves it."""
@@ -84,6 +95,15 @@ class LimitTests(SynchronousTestCase):
         whole = "source_prefix = 24:64\nudp_network_rate = 40/s"
         self.assertEqual(shares(Sharing(4), whole)[0].services[0].policy.udp_network_rate, 40.0)
         self.assertEqual(shares(flow, whole)[0].services[0].policy.udp_network_rate, 10.0)
+        for prefix in ("25:64", "24:65"):
+            split = whole.replace("24:64", prefix)
+            self.assertEqual(shares(Sharing(4), split)[0].services[0].policy.udp_network_rate, 10)
+
+    def test_few_connections(self) -> None:
+        """A service that may have fewer connections than there are workers is given to so many."""
+        found = [one.services[0].policy for one in shares(Sharing(4), service=2)]
+        self.assertEqual([one.max_connections for one in found], [1, 1, 2, 2])
+        self.assertEqual([one.udp_service_rate for one in found], [50, 50, 100, 100])
 
     def test_sources(self) -> None:
         """What is counted for a source stays as it is."""
@@ -92,3 +112,23 @@ class LimitTests(SynchronousTestCase):
             policy = one.services[0].policy
             found = policy.max_per_source, policy.accept_rate, policy.udp_rate
             self.assertEqual(found, (3, 4.0, 5.0))
+
+
+class StandingTests(SynchronousTestCase):
+    """Tests for L{standing}."""
+
+    def test_bans(self) -> None:
+        """A worker that begins later has the rest of a ban, whatever its clock says."""
+        daemon, later = make_daemon(), make_daemon()
+        clocks: list[Any] = [daemon.reactor, later.reactor]
+        clocks[0].advance(1000.0)
+        for network, seconds in (("192.0.2.1/32", 60.0), ("2001:db8::/64", None)):
+            daemon.bans.add(parse_networks(network)[0], seconds)
+        clocks[0].advance(20.0)
+        clocks[1].advance(7.0)
+        found = standing(daemon)
+        self.assertEqual({str(one): left for one, left in found["bans"]},
+                         {"192.0.2.1/32": 40.0, "2001:db8::/64": None})  # fmt: skip
+        take_standing(later, **found)
+        self.assertEqual({str(one.network): one.ends for one in later.bans.current()},
+                         {"192.0.2.1/32": 47.0, "2001:db8::/64": None})  # fmt: skip

@@ -134,13 +134,13 @@ class ProbeTests(SynchronousTestCase):
     def test_lengths(self) -> None:
         """A probe of microseconds has its times from 28 octets on, and its number from 56 on."""
         for size, has_number in ((28, False), (55, False), (56, True), (57, True)):
-            probe = b"\0\3" + b"\x12" * (size - 2)
+            probe = b"\0\3" + bytes(range(2, size))
             found = answer_probe(probe, RECEIVED, SENT)
             assert found is not None
             self.assertEqual(len(found), size)
             self.assertEqual(found[28:54], probe[28:54])
             if has_number:
-                self.assertEqual(found[52:56], b"\x12" * 4)
+                self.assertEqual(found[52:56], probe[52:54] * 2)
         self.assertIsNone(answer_probe(b"\0\3" + bytes(25), RECEIVED, SENT))
 
     def test_long_stay(self) -> None:

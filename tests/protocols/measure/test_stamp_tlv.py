@@ -145,6 +145,16 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(found, tlv(3, told + tlv(9, b"part", 0x80), 0))
         found = answer(tlv(3, bytes(4) + b"x"))
         self.assertEqual(found, tlv(3, told + b"x", 0x40))
+        # A part for private use names its vendor.
+        for size, flags, whole in ((4, 0x80, 0), (3, 0xC0, 0x40)):
+            found = answer(tlv(3, bytes(4) + tlv(252, bytes(size))))
+            self.assertEqual(found, tlv(3, told + tlv(252, bytes(size), flags), whole))
+
+    def test_fewest(self) -> None:
+        """A location of the ports alone is right; a TOS that the kernel does not tell is 0."""
+        self.assertEqual(answer(tlv(2, bytes(4))), tlv(2, bytes.fromhex("035e1267"), 0))
+        found = answer(tlv(4, self.cos(46)), evolve(FACTS, tos=None))
+        self.assertEqual(found, tlv(4, self.cos(46), 0))
 
     def cos(self, dscp1: int, dscp2: int = 0, ecn: int = 0, rp: int = 0) -> bytes:
         """Write the value of a Class of Service TLV."""
@@ -240,6 +250,11 @@ class HmacTests(SynchronousTestCase):
         """What is cut behind it counts as wrong, too."""
         right = hmac_tlv(KEY, SEQUENCE, b"")
         self.check_refused(right + b"\x80\x01", b"\x20" + right[1:] + b"\x60\x01")
+
+    def test_nothing_whole(self) -> None:
+        """Where an HMAC is due and no TLV is whole, what is there is marked."""
+        for data in (b"\x80", b"\x80\1\0\5x"):
+            self.assertEqual(answered(data, key=KEY, due=True).wire, b"\x60" + data[1:])
 
     def test_due(self) -> None:
         """An authenticated packet must have one, unless it has one Extra Padding TLV alone."""
