@@ -1,5 +1,5 @@
 """
-The context that protocols get, and what they may do; L{ProtocolSpec} is what their modules export.
+The context that protocols get, and what they may do; C{ProtocolSpec} is what their modules export.
 """
 
 from __future__ import annotations
