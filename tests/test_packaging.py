@@ -211,6 +211,12 @@ def installed() -> Path:
     return python
 
 
+class BuiltCase(SynchronousTestCase):
+    """A test of what is built: the first one waits for two builds and an installation."""
+
+    timeout = 3 * DEADLINE
+
+
 class PackagesTests(SynchronousTestCase):
     """Tests for the packages that setup.cfg names."""
 
@@ -414,7 +420,7 @@ class TestAllTests(SynchronousTestCase):
         self.assertEqual(versions.split(), found)
 
 
-class ArchiveTests(SynchronousTestCase):
+class ArchiveTests(BuiltCase):
     """Tests for what C{make dist} builds."""
 
     def test_reproducible(self) -> None:
@@ -446,7 +452,7 @@ class VersionTests(SynchronousTestCase):
             self.assertEqual(said and said[1], expected, name)
 
 
-class MetadataTests(SynchronousTestCase):
+class MetadataTests(BuiltCase):
     """Tests for what the wheel says of itself to an index."""
 
     def setUp(self) -> None:
@@ -498,7 +504,7 @@ class MetadataTests(SynchronousTestCase):
         self.assertIn("socketd/py.typed", wheel_contents())
 
 
-class WheelTests(SynchronousTestCase):
+class WheelTests(BuiltCase):
     """Tests for the wheel that is built from this tree."""
 
     def setUp(self) -> None:
@@ -547,7 +553,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(re.findall("^Tag: (.*)$", text, re.MULTILINE), ["py3-none-any"])
 
 
-class MaterialsTests(SynchronousTestCase):
+class MaterialsTests(BuiltCase):
     """Tests for the bill of materials."""
 
     def setUp(self) -> None:
@@ -619,7 +625,7 @@ class MaterialsTests(SynchronousTestCase):
         self.assertFalse((tree / "sbom").exists())
 
 
-class CleanEnvironmentTests(SynchronousTestCase):
+class CleanEnvironmentTests(BuiltCase):
     """Tests for the wheel where nothing is installed but what it requires."""
 
     def setUp(self) -> None:
