@@ -120,6 +120,7 @@ class ReloadTests(WithWorkers, test_processes.ReloadTests):
 
     reloads = 20
     # A busy machine has three processes in its queue.
+    half = 3 * test_processes.RELOAD
     slowest = 3 * test_processes.SLOWEST
 
 

@@ -27,8 +27,8 @@ lifecycle.StopTests proxy.HeaderTests tls.RenewalTests web.WebTests
 #: Run with L{ALL}: what each worker does as one process does.
 OTHERS = """
 access.ForgedSourceTests access.RateLimitTests clients.TerminalTests
-console.PipeTests control.HostileClientTests control.SocketTests
-control.SubcommandTests datagram_faults.DatagramTests examples.ExampleTests ipsla.IpslaTests
+console.PipeTests control.SocketTests
+datagram_faults.DatagramTests examples.ExampleTests ipsla.IpslaTests
 legitimate_clients.OwnAddressTests legitimate_clients.RepeatTests legitimate_clients.VictimTests
 lifecycle.EndingTests lifecycle.HangupTests logs.LogTests loops.LoopTests nts.NtsTests
 record.RecordTests seeds.AckTests seeds.OptionTests seeds.ServerTests
@@ -47,6 +47,8 @@ ALONE = {
     "clients.LinkLocalTests": "no daemon comes up",
     "clients.RunTests": "no daemon comes up",
     "console.TerminalTests": "an answer of a worker is drawn later: one_daemon.OperatorTests",
+    "control.HostileClientTests": "who watches one service is not told what a worker left out",
+    "control.SubcommandTests": "a worker hears a moment later that an operator attends",
     "proxy.RefusedTests": "each worker counts for itself behind a balancer",
     "rules.PageTests": "a page starts its daemons by itself",
     "seeds.ShippedTests": "a file is read only",
