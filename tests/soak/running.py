@@ -169,8 +169,9 @@ class Soak:
         self._compared = list(
             verdict.compare(self._clients.counts(), figures, self._injector.reloads)
         )
-        held = list(verdict.compare_resources(self.before, self.after))
         loaded = [one for one in self._samples if one.when > self.before.when]
+        middle = report.middle(loaded)
+        held = list(verdict.compare_resources(self.before, self.after, middle))
         self._compared += verdict.compare_lag(loaded)
         if not all(one.holds for one in held):
             types = ", ".join(verdict.grown(self.before, self.after))

@@ -142,6 +142,15 @@ class FlatTests(SynchronousTestCase):
         found = verdict.compare_resources(sample(), after)
         self.assertTrue(all(one.holds for one in found))
 
+    def test_resident(self) -> None:
+        """Resident memory is compared with that of half way."""
+        before, middle, after = (
+            attrs.evolve(sample(), resident=size * verdict.MAX_RESIDENT) for size in (1, 3, 4)
+        )
+        self.assertTrue(all(one.holds for one in verdict.compare_resources(before, after, middle)))
+        held = [one.what for one in verdict.compare_resources(before, after) if not one.holds]
+        self.assertEqual(held, ["resident bytes"])
+
     def test_more(self) -> None:
         """One descriptor more is too many, or one less; so is too much of anything else."""
         before = sample()
