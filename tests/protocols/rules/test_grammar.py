@@ -160,12 +160,16 @@ class GrammarTests(SynchronousTestCase):
         """Rules, searches, mistakes and the length of an answer have a limit."""
         one = '"a" -> "b"\n'
         self.assertEqual(len(parse_lines(one * MAX_RULES)), MAX_RULES)
-        [found] = mistakes(one * (MAX_RULES + 9))
+        [found] = mistakes(one * MAX_RULES + f"   {one}" * 9)
+        self.assertEqual(found.column, 4)
         self.assertEqual((found.line, found.message[:24]), (MAX_RULES, "this is one too many; wr"))
         search = 'contains "a" -> "b"\n/a/ -> "b"\n' * (MAX_SEARCHES // 2)
         self.assertEqual(len(parse_lines(search + one)), MAX_SEARCHES + 1)
         found = mistakes(f'{search}{one}  contains "c" -> "d"\n')[0]
         self.assertEqual((found.line, found.column), (MAX_SEARCHES + 1, 3))
+        limit = f"write up to {MAX_SEARCHES} rules with contains or /REGEX/"
+        self.assertEqual(found.message, f"this is one too many; {limit}")
+        self.assertEqual(mistakes('/(a)/ -> "' + r"\1" * 9 + '"'), [])
         self.assertEqual(len(mistakes("x\n" * 1000)), MAX_MISTAKES)
         self.assertEqual(mistakes(f'"a" -> "{"x" * MAX_ANSWER}"'), [])
         [found] = mistakes(f'"a" -> "{"x" * MAX_ANSWER}y"')
