@@ -34,7 +34,9 @@ DAEMON_TESTS := tests/chaos/% tests/system/% tests/soak/test_soak.py tests/test_
     tests/support/test_limits.py tests/manual/test_tutorial.py tests/manual/test_howto.py \
     tests/manual/test_measure_page.py tests/bench/test_load.py tests/bench/test_tls.py \
     tests/bench/test_answers.py tests/contract/test_over_reactor.py \
-    tests/contract/test_builders.py tests/net/faults/test_statistics.py
+    tests/contract/test_builders.py tests/net/faults/test_statistics.py \
+    tests/cli/clock/test_nts_query.py tests/net/test_layers.py \
+    tests/daemon/test_reload_addresses.py
 SEEDS := tests/system/test_seeds.py
 DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))
 UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))
