@@ -32,6 +32,9 @@ Own = Callable[[], Deferred[CommandResult]]
 
 _ANSWER, _ROWS = "answer", "rows"
 
+#: Commands of which the workers hear by themselves.
+_TOLD = ("attend", "watch")
+
 
 async def run_all(daemon: Daemon, request: Request, who: str, own: Own) -> CommandResult:
     """
@@ -48,6 +51,9 @@ async def run_all(daemon: Daemon, request: Request, who: str, own: Own) -> Comma
     result = await own()
     if name == "fault":
         return await _switch(daemon, request, result)
+    if name in _TOLD:
+        # They were told by messages; what is answered behind these shows that all have them.
+        await daemon.crew.ask("ping", LIMIT)
     if name in _TABLES or name in _CHANGES:
         asked = daemon.crew.ask("request", LIMIT, line=request.line, who=who)
         answers = [found and found.get(_ANSWER) for found in await asked]

@@ -100,6 +100,17 @@ class CrewCommandTests(SynchronousTestCase):
         self.ask("answer 4")
         self.assertEqual(self.asked[-1][1], {"command": "answer", "id": "4"})
 
+    def test_told(self) -> None:
+        """Who is told that a session attends, or watches, finds that all workers know."""
+        for line in ("attend", "watch"):
+            late: Deferred[dict[str, int]] = Deferred()
+            own = self.reactor.processes[1].link._handlers
+            self.patch(self.reactor.processes[1].link, "_handlers", {**own, "ping": lambda: late})
+            answered = respond(self.daemon, line, FakeOperatorSession())
+            self.assertNoResult(answered)
+            late.callback({"last_id": 4, "connections": 2})
+            self.assertTrue(self.successResultOf(answered)["ok"])
+
     def test_show(self) -> None:
         """An answer is what the worker said, its rows and facts too."""
         self.answers[0] = {

@@ -27,7 +27,7 @@ lifecycle.StopTests proxy.HeaderTests tls.RenewalTests web.WebTests
 #: Run with L{ALL}: what each worker does as one process does.
 OTHERS = """
 access.ForgedSourceTests access.RateLimitTests clients.TerminalTests
-console.PipeTests control.SocketTests
+console.PipeTests control.SocketTests control.SubcommandTests
 datagram_faults.DatagramTests examples.ExampleTests ipsla.IpslaTests
 legitimate_clients.OwnAddressTests legitimate_clients.RepeatTests legitimate_clients.VictimTests
 lifecycle.EndingTests lifecycle.HangupTests logs.LogTests loops.LoopTests nts.NtsTests
@@ -48,7 +48,6 @@ ALONE = {
     "clients.RunTests": "no daemon comes up",
     "console.TerminalTests": "an answer of a worker is drawn later: one_daemon.OperatorTests",
     "control.HostileClientTests": "who watches one service is not told what a worker left out",
-    "control.SubcommandTests": "a worker hears a moment later that an operator attends",
     "proxy.RefusedTests": "each worker counts for itself behind a balancer",
     "rules.PageTests": "a page starts its daemons by itself",
     "seeds.ShippedTests": "a file is read only",
