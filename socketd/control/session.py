@@ -48,6 +48,7 @@ class Subscription:
 
     @ivar service: the only service whose events are shown; C{None}: all.
     @ivar attends: whether the operator queue is shown.
+    @ivar is_begun: whether the command was answered: what is shown comes after that.
     @ivar left_out: how many events backpressure has suppressed.
     @ivar is_stale: whether the queue has changed since it was shown.
     """
@@ -55,6 +56,7 @@ class Subscription:
     format: Format
     service: str | None = None
     attends: bool = False
+    is_begun: bool = False
     left_out: int = 0
     is_stale: bool = False
 
@@ -152,8 +154,6 @@ class Session(Protocol):
     def attend(self) -> None:
         self._subscribe(Subscription(self._format, attends=True))
         self._daemon.operator.attach(self._show_queue, self.who)
-        # After the answer to this command.
-        self._daemon.reactor.callLater(0, self._show_queue)
 
     def leave(self) -> None:
         self._unsubscribe()
@@ -212,6 +212,9 @@ class Session(Protocol):
     def _answered(self, answer: Answer) -> None:
         self._is_busy = False
         self._answer(answer)
+        if self._subscription is not None and not self._subscription.is_begun:
+            self._subscription.is_begun = True
+            self._show_queue()
         self._proceed()
 
     def _answer(self, answer: Answer) -> None:
@@ -221,7 +224,9 @@ class Session(Protocol):
 
     def _show_event(self, event: Event, facts: dict[str, Any]) -> None:
         subscription = self._subscription
-        if subscription is None or subscription.service not in (None, facts.get("service")):
+        if subscription is None or not subscription.is_begun:
+            return
+        if subscription.service not in (None, facts.get("service")):
             return
         if self._is_full:
             subscription.left_out += 1
@@ -232,7 +237,7 @@ class Session(Protocol):
 
     def _show_queue(self) -> None:
         subscription = self._subscription
-        if subscription is None or not subscription.attends:
+        if subscription is None or not (subscription.attends and subscription.is_begun):
             return
         subscription.is_stale = self._is_full
         if not self._is_full:

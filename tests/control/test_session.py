@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.common.events import STOPPING
 from socketd.common.operator_queue import TOLD_WAITING
+from socketd.control import session as sessions
 from socketd.control.requests import IOperatorSession
 from socketd.control.server import MAX_SESSIONS, SessionFactory
 from socketd.control.session import IDLE, MAX_LINE, Refusal, Session
@@ -333,6 +334,22 @@ class AttendTests(Case):
         expected |= {"count": 0, "oldest": []}
         self.assertIn(expected, events)
         self.assertEqual(asking.value(), b"hello!yes")
+
+    def test_late_answer(self) -> None:
+        """What is shown comes after the answer, which the workers may delay."""
+        late: Deferred[dict[str, Any]] = Deferred()
+
+        def respond(daemon: Any, line: str, session: Session) -> Deferred[dict[str, Any]]:
+            session.attend()
+            return late
+
+        self.patch(sessions, "respond", respond)
+        self.client.session.dataReceived(b"json attend\n")
+        connect(self.daemon).receive(b"hello")
+        self.assertEqual(self.client.taken(), "")
+        late.callback({"ok": True, "text": "attending"})
+        answer, queue = self.client.objects()
+        self.assertEqual((answer["text"], queue["count"]), ("attending", 1))
 
     def test_text(self) -> None:
         """In text the queue is one line."""
