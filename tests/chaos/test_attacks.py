@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import socket
 import time
 from contextlib import ExitStack
@@ -17,9 +16,10 @@ from socketd.web.guard import TOKEN
 from socketd.web.live import MAX_VIEWERS
 from tests.chaos import figures
 from tests.chaos.fault_case import FaultCase
+from tests.chaos.peers import PeersCase
 from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.processes import Daemon
-from tests.support.sockets import exchange, read_exactly, read_to_end
+from tests.support.sockets import exchange, read_exactly
 
 #: The page, and services whose messages it shows.
 PAGE = """
@@ -220,7 +220,7 @@ listen = tcp:0:interface=127.0.0.1
         )
 
 
-class HeldTests(FaultCase):
+class HeldTests(PeersCase):
     """More answers than a fault profile may hold."""
 
     #: Datagrams that are sent.
@@ -254,7 +254,7 @@ listen = tcp:0:interface=127.0.0.1
                         flood.send(b"%0100d" % number)
                     wait_until(lambda: self._counted(daemon) == self.count, "not all are counted")
                 grown = daemon.private_bytes() - before
-                held = self._figure(daemon, "datagrams_received") - self._dropped(daemon)
+                held = self._held(daemon)
             began = time.monotonic()
             daemon.stop()
             stopped = time.monotonic() - began
@@ -263,21 +263,16 @@ listen = tcp:0:interface=127.0.0.1
         self.assertLess(grown, HELD)
         figures.note(
             self,
-            f"{self.count} datagrams: {held} held, {grown // 1024} KiB more; stopped after"
+            f"{self.count} datagrams: {held:.0f} held, {grown // 1024} KiB more; stopped after"
             f" {stopped:.1f} s",
         )
 
-    def _counted(self, daemon: Daemon) -> int:
+    def _counted(self, daemon: Daemon) -> float:
         """Say how many datagrams the daemon or the kernel has counted."""
-        names = ("datagrams_received", "datagrams_kernel_dropped")
-        return sum(self._figure(daemon, name) for name in names)
+        names = ("datagrams_received_total", "datagrams_kernel_dropped_total")
+        return sum(self.figure(daemon, name, service="held") for name in names)
 
-    def _dropped(self, daemon: Daemon) -> int:
-        return self._figure(daemon, "datagrams_dropped", f'reason="{FAULT_QUEUE}",')
-
-    def _figure(self, daemon: Daemon, name: str, labels: str = "") -> int:
-        with socket.create_connection(daemon.address("http"), DEADLINE) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            text = read_to_end(sock).decode()
-        found = re.search(rf'^socketd_{name}_total{{{labels}service="held"}} (\S+)$', text, re.M)
-        return 0 if found is None else int(float(found[1]))
+    def _held(self, daemon: Daemon) -> float:
+        labels = {"reason": FAULT_QUEUE, "service": "held"}
+        dropped = self.figure(daemon, "datagrams_dropped_total", **labels)
+        return self.figure(daemon, "datagrams_received_total", service="held") - dropped
