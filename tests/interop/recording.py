@@ -74,7 +74,7 @@ class Recording(SystemCase):
             self.see(r"input the word for ack 1 ")
             self.type("ok\r", "answer 1 ok")
         with (
-            self.client(daemon, "127.0.0.2", b"is anybody there?"),
+            self.client(daemon, "127.0.0.2", b"are you there?"),
             self.client(daemon, "127.0.0.66", b"let me in, let me in"),
         ):
             self.see("2 waiting: ")
