@@ -80,9 +80,8 @@ def read_response(records: Iterable[nts_records.Record]) -> Session:
     cookies = tuple(filter(is_usable, found[nts_records.Type.COOKIE]))
     if not cookies:
         raise CommandError("it gives no cookie that can be used")
-    host, port = _read_host(found[nts_records.Type.SERVER]), _read_port(
-        found[nts_records.Type.PORT]
-    )
+    host = _read_host(found[nts_records.Type.SERVER])
+    port = _read_port(found[nts_records.Type.PORT])
     return Session(b"", b"", cookies[: nts_records.COOKIES], host, port)
 
 

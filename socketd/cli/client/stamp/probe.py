@@ -190,11 +190,8 @@ class StampProbe(Probe):
         """Read an answer, whose HMAC is checked first; C{None} if it is none."""
         key = self._plan.key
         if key is None:
-            return (
-                stamp_packet.parse_answer(data)
-                if len(data) >= stamp_packet.LIGHT_ANSWER_LENGTH
-                else None
-            )
+            is_whole = len(data) >= stamp_packet.LIGHT_ANSWER_LENGTH
+            return stamp_packet.parse_answer(data) if is_whole else None
         if len(data) < stamp_packet.AUTHENTICATED_LENGTH:
             return None
         if not stamp_packet.is_authentic(data, key):
