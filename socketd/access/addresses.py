@@ -44,6 +44,11 @@ def is_loopback(address: bytes) -> bool:
     return address == _LOOPBACK_IPV6
 
 
+def is_link_local(address: bytes) -> bool:
+    """Say whether a packed address is in fe80::/10 (RFC 4291, 2.4)."""
+    return len(address) == IPV6_BYTES and address[0] == 0xFE and address[1] & 0xC0 == 0x80
+
+
 def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
     """
     Make the function that maps an address to the key of its source.
@@ -52,25 +57,15 @@ def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
     families differ in length. A link-local address is its own source: all hosts of a link
     have the same prefix (RFC 4291, 2.5.6).
     """
-    ipv4 = _make_cut(prefixes.ipv4, IPV4_BYTES)
-    ipv6 = _make_cut(prefixes.ipv6, IPV6_BYTES)
+    masks = {
+        size: (1 << bits) - 1 << 8 * size - bits
+        for size, bits in ((IPV4_BYTES, prefixes.ipv4), (IPV6_BYTES, prefixes.ipv6))
+    }
 
     def source_key(address: bytes) -> bytes:
-        if len(address) == IPV4_BYTES:
-            return address if ipv4 is None else ipv4(address)
-        is_link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
-        return address if ipv6 is None or is_link_local else ipv6(address)
+        if is_link_local(address):
+            return address
+        size = len(address)
+        return (int.from_bytes(address, "big") & masks[size]).to_bytes(size, "big")
 
     return source_key
-
-
-def _make_cut(bits: int, size: int) -> Callable[[bytes], bytes] | None:
-    """Make the function that clears the bits after a prefix; C{None} if there are none."""
-    whole, rest = divmod(bits, 8)
-    if whole == size:
-        return None
-    if not rest:
-        zeros = bytes(size - whole)
-        return lambda address: address[:whole] + zeros
-    mask, zeros = 0xFF00 >> rest & 0xFF, bytes(size - whole - 1)
-    return lambda address: address[:whole] + bytes((address[whole] & mask,)) + zeros

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from socketd.access.addresses import IPV4_BYTES, IPV6_BYTES
-from socketd.access.networks import position
+from socketd.access.networks import Length, Place, lengths_of, place_of, places_around
 from socketd.access.rates import Clock
 from socketd.settings.networks import Network
 
@@ -39,15 +38,14 @@ class Bans:
     def __init__(self, clock: Clock, max_entries: int = MAX_BANS) -> None:
         self._clock = clock
         self._max_entries = max_entries
-        self._bans: dict[Network, Ban] = {}
-        # By address size, then by the host bits to shift out; then by prefix.
-        self._tables: dict[int, dict[int, dict[int, Ban]]] = {IPV4_BYTES: {}, IPV6_BYTES: {}}
+        self._bans: dict[Place, Ban] = {}
+        self._lengths: list[Length] = []
 
     def __len__(self) -> int:
         """The number of bans, including expired ones not yet swept."""
         return len(self._bans)
 
-    def add(self, network: Network, seconds: float | None = None) -> Ban:
+    def add(self, network: Network, seconds: float | None = None) -> None:
         """
         Ban a network, replacing an earlier ban of the same network.
 
@@ -55,42 +53,32 @@ class Bans:
         @raise BansFull: when the table is full.
         """
         self.sweep()
-        if network not in self._bans and len(self._bans) >= self._max_entries:
+        place = place_of(network)
+        if place not in self._bans and len(self._bans) >= self._max_entries:
             raise BansFull(f"there are {self._max_entries} bans already")
-        ban = Ban(network, None if seconds is None else self._clock() + seconds)
-        self._bans[network] = ban
-        size, shift, prefix = position(network)
-        self._tables[size].setdefault(shift, {})[prefix] = ban
-        return ban
+        self._bans[place] = Ban(network, None if seconds is None else self._clock() + seconds)
+        self._lengths = lengths_of(self._bans)
 
     def remove(self, network: Network) -> bool:
         """Remove a ban, and say whether there was one that had not expired."""
-        ban = self._bans.pop(network, None)
-        if ban is None:
-            return False
-        size, shift, prefix = position(network)
-        del self._tables[size][shift][prefix]
-        if not self._tables[size][shift]:
-            del self._tables[size][shift]
-        return not self._is_over(ban)
+        ban = self._bans.pop(place_of(network), None)
+        self._lengths = lengths_of(self._bans)
+        return ban is not None and not self._is_over(ban)
 
     def sweep(self) -> bool:
         """Remove the expired bans, and say whether there were any."""
-        over = [ban for ban in self._bans.values() if self._is_over(ban)]
-        for ban in over:
-            self.remove(ban.network)
+        over = [place for place, ban in self._bans.items() if self._is_over(ban)]
+        for place in over:
+            del self._bans[place]
+        self._lengths = lengths_of(self._bans)
         return bool(over)
 
     def admits(self, address: bytes) -> bool:
         """Say whether an address is not banned."""
         if not self._bans:
             return True
-        number = int.from_bytes(address, "big")
-        for shift, bans in self._tables[len(address)].items():
-            ban = bans.get(number >> shift)
-            if ban is not None and not self._is_over(ban):
-                return False
-        return True
+        found = map(self._bans.get, places_around(address, self._lengths))
+        return all(ban is None or self._is_over(ban) for ban in found)
 
     def current(self) -> list[Ban]:
         """List the bans that have not expired, oldest first."""

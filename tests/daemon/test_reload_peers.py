@@ -124,7 +124,8 @@ class LimitTests(DaemonCase):
     def test_bans_stay(self) -> None:
         """A ban outlives a reload that changes the access policy."""
         daemon = self.start()
-        ban = daemon.bans.add(ip_network("127.0.0.2/32"))
+        daemon.bans.add(ip_network("127.0.0.2/32"))
+        (ban,) = daemon.bans.current()
         self.reloaded(ECHO + "max_per_source = 5\n")
         self.assertEqual(daemon.bans.current(), [ban])
         self.assertEqual(self.ended(self.connect(self.address(), "127.0.0.2")), "reset")
