@@ -44,7 +44,6 @@ from socketd.faults.service_faults import ServiceFaults
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages, ip_header
 from socketd.net.proxy.header import MAX_V2, HeaderError, HeaderParser
-from socketd.net.proxy.layer import _FAMILIES
 from socketd.net.sockets.bind import resolve
 from socketd.net.sockets.conflicts import conflicts
 from socketd.net.stream.connection import StreamConnection
@@ -479,9 +478,9 @@ def check_proxy(data: bytes) -> None:
     header = whole[0]
     if isinstance(header, str) or header is None or header.source is None:
         return
-    family, source = _FAMILIES[header.family], header.source
-    if header.family != "unix":
-        source = (*source, 0, 0) if header.family == "tcp6" else source
+    family, source = header.family, header.source
+    if family != socket.AF_UNIX:
+        source = (*source, 0, 0) if family == socket.AF_INET6 else source
         assert packed(str(source[0]))
     assert to_address(family, socket.SOCK_STREAM, source) is not None
     assert describe(family, source).isprintable() and host_of(family, source)

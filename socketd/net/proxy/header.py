@@ -29,7 +29,7 @@ ProxyAddress = tuple[str, int] | str | bytes
 
 _START_V1 = b"PROXY "
 _CRLF = b"\r\n"
-_FAMILIES_V1 = {b"TCP4": ("tcp4", socket.AF_INET), b"TCP6": ("tcp6", socket.AF_INET6)}
+_FAMILIES_V1 = {b"TCP4": socket.AF_INET, b"TCP6": socket.AF_INET6}
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -44,6 +44,7 @@ _UNIX = struct.Struct("!108s108s")
 _IPV4 = struct.Struct("!4s4sHH")
 _IPV6 = struct.Struct("!16s16sHH")
 _LAYOUTS = {1: _IPV4, 2: _IPV6, 3: _UNIX}
+_FAMILIES_V2 = {1: socket.AF_INET, 2: socket.AF_INET6, 3: socket.AF_UNIX}
 
 _TLV = struct.Struct("!BH")
 _CHECKSUM = 3
@@ -62,15 +63,13 @@ class Header:
     """
     A parsed header.
 
-    @ivar command: C{PROXY}, or C{LOCAL} for a connection of the proxy itself.
-    @ivar family: C{tcp4}, C{tcp6}, C{unix} or C{unknown}.
-    @ivar source: the client's address; C{None}: use that of the connection itself.
+    @ivar family: that of the addresses.
+    @ivar source: the client's address; C{None}: use that of the connection itself, which may be
+        the proxy's own (C{LOCAL}).
     @ivar destination: the address that the client connected to; C{None} likewise.
     """
 
-    version: int
-    command: str
-    family: str = "unknown"
+    family: int = socket.AF_UNSPEC
     source: ProxyAddress | None = None
     destination: ProxyAddress | None = None
 
@@ -145,15 +144,15 @@ def _parse_v1(header: bytes) -> Header:
     fields = header[: -len(_CRLF)].split(b" ")
     if fields[1] == b"UNKNOWN":
         # The rest of the line must be ignored (section 2.1).
-        return Header(1, "PROXY")
+        return Header()
     if fields[1] not in _FAMILIES_V1:
         raise HeaderError("unknown protocol")
     if len(fields) != 6:
         raise HeaderError("not two addresses and two ports")
-    name, family = _FAMILIES_V1[fields[1]]
+    family = _FAMILIES_V1[fields[1]]
     hosts = [_host(family, text) for text in fields[2:4]]
     ports = [_port(text) for text in fields[4:6]]
-    return Header(1, "PROXY", name, (hosts[0], ports[0]), (hosts[1], ports[1]))
+    return Header(family, (hosts[0], ports[0]), (hosts[1], ports[1]))
 
 
 def _host(family: socket.AddressFamily, text: bytes) -> str:
@@ -205,18 +204,17 @@ def _parse_v2(header: bytes) -> Header:
     """Parse a header of version 2 whose fixed part is checked (section 2.2)."""
     _, version_and_command, protocol, _ = _FIXED_V2.unpack_from(header)
     if version_and_command & 0xF == _LOCAL:
-        return Header(2, "LOCAL")
+        return Header()
     if _UNSPEC in (protocol >> 4, protocol & 0xF):
         # The size of its addresses is unknown, so the TLVs cannot be checked.
-        return Header(2, "PROXY")
-    layout = _LAYOUTS[protocol >> 4]
+        return Header()
+    layout, family = _LAYOUTS[protocol >> 4], _FAMILIES_V2[protocol >> 4]
     fields = layout.unpack_from(header, _FIXED_V2.size)
     _check_tlvs(header, _FIXED_V2.size + layout.size)
     if layout is _UNIX:
-        return Header(2, "PROXY", "unix", _unix_name(fields[0]), _unix_name(fields[1]))
-    name, family = ("tcp4", socket.AF_INET) if layout is _IPV4 else ("tcp6", socket.AF_INET6)
+        return Header(family, _unix_name(fields[0]), _unix_name(fields[1]))
     source, destination = (socket.inet_ntop(family, packed) for packed in fields[:2])
-    return Header(2, "PROXY", name, (source, fields[2]), (destination, fields[3]))
+    return Header(family, (source, fields[2]), (destination, fields[3]))
 
 
 def _unix_name(padded: bytes) -> str | bytes:

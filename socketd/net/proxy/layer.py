@@ -14,8 +14,6 @@ from socketd.net.proxy.header import Header, HeaderError, HeaderParser
 #: Reason for a reset: the first bytes are not a valid PROXY header.
 PROXY_HEADER = "proxy_header"
 
-_FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}
-
 
 class ProxyLayer(Layer):
     """
@@ -53,7 +51,7 @@ class ProxyLayer(Layer):
 
     def _admit(self, header: Header) -> tuple[Client, str | None]:
         """Apply the access policy to the client's address."""
-        family = _FAMILIES[header.family]
+        family = header.family
         source, destination = _name(family, header.source), _name(family, header.destination)
         policy = self.connection.service_state.policy
         reason, slot = policy.admit_connection(family, source)

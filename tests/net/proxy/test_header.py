@@ -49,32 +49,30 @@ def with_checksum(before: bytes = b"", behind: bytes = b"") -> bytes:
     return zeros[:place] + crc32c(zeros).to_bytes(4, "big") + zeros[place + 4 :]
 
 
-def v1(family: str, *ends: tuple[str, int]) -> Header:
-    """Make what a line says."""
-    return Header(1, "PROXY", family, *ends)
-
-
 def ends(family: str, *pair: Any) -> Header:
-    """Make what a header of version 2 says."""
-    return Header(2, "PROXY", family, *pair)
+    """Make what a header says."""
+    return Header(FAMILIES[family], *pair)
 
 
-UNKNOWN = Header(1, "PROXY")
+FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}
+
+#: Of no client, or of one whose address is not told.
+UNKNOWN = Header()
 
 #: Headers, and what they say.
 VALID: list[tuple[bytes, Header]] = [
-    (b"PROXY TCP4 192.0.2.1 198.51.100.7 4660 443\r\n", v1("tcp4", *ENDS4)),
+    (b"PROXY TCP4 192.0.2.1 198.51.100.7 4660 443\r\n", ends("tcp4", *ENDS4)),
     (
         b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
-        v1("tcp4", ("255.255.255.255", 65535), ("255.255.255.255", 65535)),
+        ends("tcp4", ("255.255.255.255", 65535), ("255.255.255.255", 65535)),
     ),
-    (b"PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", v1("tcp4", ("0.0.0.0", 0), ("0.0.0.0", 0))),
-    (b"PROXY TCP6 2001:db8::1 ::ffff:198.51.100.7 4660 443\r\n", v1("tcp6", *ENDS6)),
+    (b"PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", ends("tcp4", ("0.0.0.0", 0), ("0.0.0.0", 0))),
+    (b"PROXY TCP6 2001:db8::1 ::ffff:198.51.100.7 4660 443\r\n", ends("tcp6", *ENDS6)),
     # Every spelling of an address is the same address.
-    (b"PROXY TCP6 2001:0DB8:0:0:0:0:0:1 ::FFFF:c633:6407 4660 443\r\n", v1("tcp6", *ENDS6)),
+    (b"PROXY TCP6 2001:0DB8:0:0:0:0:0:1 ::FFFF:c633:6407 4660 443\r\n", ends("tcp6", *ENDS6)),
     (
         b"PROXY TCP6 %b %b 65535 65535\r\n" % ((b":".join([b"ffff"] * 8),) * 2),
-        v1("tcp6", *[(":".join(["ffff"] * 8), 65535)] * 2),
+        ends("tcp6", *[(":".join(["ffff"] * 8), 65535)] * 2),
     ),
     (b"PROXY UNKNOWN\r\n", UNKNOWN),
     (b"PROXY UNKNOWN \r\n", UNKNOWN),
@@ -91,16 +89,16 @@ VALID: list[tuple[bytes, Header]] = [
     (v2(PROXY, UNIX, names(b"/run/a\0left over", b"/b")), ends("unix", "/run/a", "/b")),
     (with_checksum(), ends("tcp4", *ENDS4)),
     (with_checksum(tlv(4, b"x"), tlv(5, b"one")), ends("tcp4", *ENDS4)),
-    (v2(PROXY, 0x00, b""), ends("unknown")),
-    (v2(PROXY, 0x01, b"any"), ends("unknown")),
-    (v2(PROXY, 0x10, IPV4), ends("unknown")),
-    (v2(PROXY, 0x20, b""), ends("unknown")),
-    (v2(LOCAL, 0x00, b""), Header(2, "LOCAL")),
-    (v2(LOCAL, 0x00, tlv(3, b"not read")), Header(2, "LOCAL")),
-    (v2(LOCAL, TCP4, IPV4), Header(2, "LOCAL")),
+    (v2(PROXY, 0x00, b""), UNKNOWN),
+    (v2(PROXY, 0x01, b"any"), UNKNOWN),
+    (v2(PROXY, 0x10, IPV4), UNKNOWN),
+    (v2(PROXY, 0x20, b""), UNKNOWN),
+    (v2(LOCAL, 0x00, b""), UNKNOWN),
+    (v2(LOCAL, 0x00, tlv(3, b"not read")), UNKNOWN),
+    (v2(LOCAL, TCP4, IPV4), UNKNOWN),
     # The family of LOCAL is ignored, whatever it is.
-    (v2(LOCAL, UDP4, b"any"), Header(2, "LOCAL")),
-    (v2(LOCAL, 0xFF, b"x" * (MAX_V2 - 16)), Header(2, "LOCAL")),
+    (v2(LOCAL, UDP4, b"any"), UNKNOWN),
+    (v2(LOCAL, 0xFF, b"x" * (MAX_V2 - 16)), UNKNOWN),
 ]
 
 #: What is no header, and the complaint.
@@ -193,20 +191,19 @@ def single_bytes(data: bytes) -> list[bytes]:
 
 def by_twisted(data: bytes) -> Header:
     """Have Twisted's parser read a header, and write the result as ours."""
-    version = 1 if data.startswith(b"PROXY") else 2
-    info: Any = V1Parser.parse(data[:-2]) if version == 1 else V2Parser.parse(data)
-    command = "LOCAL" if version == 2 and data[12] == LOCAL else "PROXY"
+    is_line = data.startswith(b"PROXY")
+    info: Any = V1Parser.parse(data[:-2]) if is_line else V2Parser.parse(data)
     if info.source is None:
-        return Header(version, command)
+        return UNKNOWN
     both: list[Any] = [info.source, info.destination]
     if isinstance(info.source, UNIXAddress):
-        return Header(version, command, "unix", *(address.name.decode() for address in both))
+        return ends("unix", *(address.name.decode() for address in both))
     family = socket.AF_INET6 if ":" in info.source.host else socket.AF_INET
     pair = [
         (socket.inet_ntop(family, socket.inet_pton(family, address.host)), address.port)
         for address in both
     ]
-    return Header(version, command, "tcp6" if family == socket.AF_INET6 else "tcp4", *pair)
+    return Header(family, *pair)
 
 
 def mutated(chance: random.Random, data: bytes) -> bytes:
@@ -256,10 +253,10 @@ class ValidTests(SynchronousTestCase):
             # They do not know the line that ends behind UNKNOWN, nor where a path ends,
             # nor abstract names.
             if data != b"PROXY UNKNOWN\r\n"
-            if expected.family != "unix" or expected == ends("unix", "/run/a", "/run/b")
+            if expected.family != socket.AF_UNIX or expected == ends("unix", "/run/a", "/run/b")
         ]
         self.assertEqual([by_twisted(data) for data, _ in compared], [e for _, e in compared])
-        self.assertEqual({e.family for _, e in compared}, {"tcp4", "tcp6", "unix", "unknown"})
+        self.assertEqual({e.family for _, e in compared}, {*FAMILIES.values(), socket.AF_UNSPEC})
 
 
 class MalformedTests(SynchronousTestCase):
