@@ -29,7 +29,7 @@ def options_of(sock: socket.socket) -> dict[str, object]:
     """Ask the kernel for all that the configuration can set of a socket."""
     found: dict[str, object] = {}
     for name, option in TABLE.items():
-        where = getattr(socket, option.level), getattr(socket, option.constant)
+        where = option.name
         try:
             found[name] = sock.getsockopt(*where, *((option.size,) if option.size else ()))
         except OSError:

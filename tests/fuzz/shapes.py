@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from socketd.common.commands import COMMANDS
-from socketd.net.datagram.cmsg import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
+from socketd.net.datagram.cmsg import IP_PKTINFO, SO_TIMESTAMPNS
 from socketd.protocols.registry import installed
 from tests.fuzz.faulty_datagrams import CHOICES
 from tests.fuzz.operators import SEPARATOR
@@ -313,7 +313,7 @@ _messages = st.lists(
     st.builds(
         _message,
         st.sampled_from([socket.SOL_SOCKET, socket.IPPROTO_IP, socket.IPPROTO_IPV6, 77]),
-        st.sampled_from([SO_TIMESTAMPNS, IP_PKTINFO, IPV6_PKTINFO, 1]),
+        st.sampled_from([SO_TIMESTAMPNS, IP_PKTINFO, socket.IPV6_PKTINFO, 1]),
         st.sampled_from([bytes(16), bytes(12), bytes(20), b""]) | st.binary(max_size=24),
         st.sampled_from([0, 0, 0, 1, -1, -16, 2**40]),
     ),

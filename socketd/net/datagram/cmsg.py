@@ -10,15 +10,9 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-# Constants of linux/in.h, in6.h and asm/socket.h that the socket module lacks.
+# Constants of linux/in.h and asm/socket.h that the socket module lacks.
 IP_PKTINFO = 8
-IPV6_RECVPKTINFO = 49
-IPV6_PKTINFO = 50
 IP_RECVTTL = 12
-IPV6_RECVHOPLIMIT = 51
-IPV6_HOPLIMIT = 52
-IPV6_RECVTCLASS = 66
-IPV6_TCLASS = 67
 SO_TIMESTAMP = 29
 SO_TIMESTAMPNS = 35
 
@@ -30,7 +24,6 @@ _TIMESPEC = struct.Struct("@ll")
 #: The header of a timestamp, and the two numbers that follow it.
 TIME_FIELDS = "ll"
 TIME_HEADER = _HEADER.pack(_HEADER.size + _TIMESPEC.size, socket.SOL_SOCKET, SO_TIMESTAMPNS)
-_INDEX = struct.Struct("@i")
 _INT = struct.Struct("@i")
 
 #: The TTL of answers for measurements: how far they have come shows from what is left of it (RFC
@@ -88,8 +81,8 @@ class IpHeader(NamedTuple):
     tos: int | None = None
 
 
-_TTL_TYPES = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, IPV6_HOPLIMIT)}
-_TOS_TYPES = {(socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, IPV6_TCLASS)}
+_TTL_TYPES = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)}
+_TOS_TYPES = {(socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)}
 
 
 def ip_header(buffer: memoryview) -> IpHeader:
@@ -110,8 +103,8 @@ def ask_for_ip_header(sock: socket.socket, ask: bool = True) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, ask)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, ask)
     elif sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVHOPLIMIT, ask)
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVTCLASS, ask)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, ask)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, ask)
 
 
 @cache
@@ -122,7 +115,7 @@ def answer_header(family: int, tos: int) -> tuple[tuple[int, int, bytes], ...]:
         return (socket.IPPROTO_IP, socket.IP_TTL, ttl_), (socket.IPPROTO_IP, socket.IP_TOS, tos_)
     if family == socket.AF_INET6:
         level = socket.IPPROTO_IPV6
-        return (level, IPV6_HOPLIMIT, ttl_), (level, IPV6_TCLASS, tos_)
+        return (level, socket.IPV6_HOPLIMIT, ttl_), (level, socket.IPV6_TCLASS, tos_)
     return ()
 
 
@@ -160,7 +153,7 @@ class Pktinfo:
     def scope(self, info: memoryview) -> int:
         """Read the interface index of a link-local destination (RFC 4007, 6); 0 for others."""
         is_link_local = self is IPV6 and info[0] == 0xFE and info[1] & 0xC0 == 0x80
-        return int(_INDEX.unpack_from(info, self.index)[0]) if is_link_local else 0
+        return int(_INT.unpack_from(info, self.index)[0]) if is_link_local else 0
 
     def answer_from(self, info: memoryview, at: int = 0) -> None:
         """
@@ -172,11 +165,13 @@ class Pktinfo:
         @param at: the offset of the structure.
         """
         if self is IPV4 or info[at] != 0xFE or info[at + 1] & 0xC0 != 0x80:
-            _INDEX.pack_into(info, at + self.index, 0)
+            _INT.pack_into(info, at + self.index, 0)
 
 
 IPV4 = Pktinfo(socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO, 12, 0, slice(8, 12))
-IPV6 = Pktinfo(socket.IPPROTO_IPV6, IPV6_PKTINFO, IPV6_RECVPKTINFO, 20, 16, slice(0, 16))
+IPV6 = Pktinfo(
+    socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, socket.IPV6_RECVPKTINFO, 20, 16, slice(0, 16)
+)
 _PKTINFO = {socket.AF_INET: IPV4, socket.AF_INET6: IPV6}
 _WILDCARDS = ("0.0.0.0", "::")
 

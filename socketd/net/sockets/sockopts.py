@@ -22,7 +22,7 @@ _HEADROOM = 2
 
 
 class Refused(Exception):
-    """The system lacks an option, or rejects its value."""
+    """The system rejects an option or its value."""
 
 
 @frozen
@@ -30,8 +30,7 @@ class SocketOption:
     """
     One socket option of the kernel.
 
-    @ivar level: the name of its level in C{socket}.
-    @ivar constant: its name in C{socket}.
+    @ivar name: its level and its number, as for setsockopt(2).
     @ivar pack: converts the configured value to the kernel's.
     @ivar size: the size of the value in bytes; 0 for an integer.
     @ivar is_set: whether the value read back satisfies the requested one.
@@ -39,8 +38,7 @@ class SocketOption:
     @ivar tcp: whether only TCP sockets have it.
     """
 
-    level: str
-    constant: str
+    name: tuple[int, int]
     pack: Callable[[Any], Any] = int
     size: int = 0
     is_set: Callable[[Any, Any], bool] = lambda asked, found: asked == found
@@ -60,11 +58,9 @@ class SocketOption:
 
         @raise Refused: says why it is not in effect.
         """
-        if not hasattr(socket, self.constant):
-            raise Refused("this system does not have it")
         asked = self.pack(value)
         try:
-            sock.setsockopt(*self._name, asked)
+            sock.setsockopt(*self.name, asked)
             found = self._read(sock)
         except OSError as problem:
             raise Refused(f"this system refuses it: {os.strerror(problem.errno or 0)}") from None
@@ -81,14 +77,10 @@ class SocketOption:
             value = self._read(fresh)
         if self.is_set is _at_least:
             value //= _HEADROOM
-        sock.setsockopt(*self._name, value)
-
-    @property
-    def _name(self) -> tuple[int, int]:
-        return getattr(socket, self.level), getattr(socket, self.constant)
+        sock.setsockopt(*self.name, value)
 
     def _read(self, sock: socket.socket) -> Any:
-        return sock.getsockopt(*self._name, *([self.size] if self.size else []))
+        return sock.getsockopt(*self.name, *([self.size] if self.size else []))
 
 
 def _flag(asked: int, found: int) -> bool:
@@ -96,41 +88,42 @@ def _flag(asked: int, found: int) -> bool:
 
 
 def _at_least(asked: int, found: int) -> bool:
-    is_linux = hasattr(socket, "SO_PEERCRED")
-    return found >= asked * (_HEADROOM if is_linux else 1)
+    return found >= asked * _HEADROOM
 
 
 def _device(asked: bytes, found: bytes) -> bool:
     return asked.rstrip(b"\0") == found.rstrip(b"\0")
 
 
-def _socket(name: str, is_set: Callable[[Any, Any], bool], **more: Any) -> SocketOption:
-    return SocketOption("SOL_SOCKET", name, is_set=is_set, **more)
+def _socket(number: int, is_set: Callable[[Any, Any], bool], **more: Any) -> SocketOption:
+    return SocketOption((socket.SOL_SOCKET, number), is_set=is_set, **more)
 
 
-def _tcp(name: str, **more: Any) -> SocketOption:
-    return SocketOption("IPPROTO_TCP", name, tcp=True, **more)
+def _tcp(number: int, **more: Any) -> SocketOption:
+    return SocketOption((socket.IPPROTO_TCP, number), tcp=True, **more)
 
 
 #: The options of a service, by their name in the INI file.
 TABLE = {
-    "so_reuseaddr": _socket("SO_REUSEADDR", _flag),
-    "so_reuseport": _socket("SO_REUSEPORT", _flag),
-    "so_keepalive": _socket("SO_KEEPALIVE", _flag),
-    "so_broadcast": _socket("SO_BROADCAST", _flag),
-    "so_dontroute": _socket("SO_DONTROUTE", _flag),
-    "so_oobinline": _socket("SO_OOBINLINE", _flag),
-    "so_bindtodevice": _socket("SO_BINDTODEVICE", _device, pack=str.encode, size=16),
-    "so_rcvbuf": _socket("SO_RCVBUF", _at_least, families=_INET | {socket.AF_UNIX}),
-    "so_sndbuf": _socket("SO_SNDBUF", _at_least, families=_INET | {socket.AF_UNIX}),
+    "so_reuseaddr": _socket(socket.SO_REUSEADDR, _flag),
+    "so_reuseport": _socket(socket.SO_REUSEPORT, _flag),
+    "so_keepalive": _socket(socket.SO_KEEPALIVE, _flag),
+    "so_broadcast": _socket(socket.SO_BROADCAST, _flag),
+    "so_dontroute": _socket(socket.SO_DONTROUTE, _flag),
+    "so_oobinline": _socket(socket.SO_OOBINLINE, _flag),
+    "so_bindtodevice": _socket(socket.SO_BINDTODEVICE, _device, pack=str.encode, size=16),
+    "so_rcvbuf": _socket(socket.SO_RCVBUF, _at_least, families=_INET | {socket.AF_UNIX}),
+    "so_sndbuf": _socket(socket.SO_SNDBUF, _at_least, families=_INET | {socket.AF_UNIX}),
     "so_linger": SocketOption(
-        "SOL_SOCKET", "SO_LINGER", lambda reset: _LINGER.pack(reset, 0), size=_LINGER.size
+        (socket.SOL_SOCKET, socket.SO_LINGER),
+        lambda reset: _LINGER.pack(reset, 0),
+        size=_LINGER.size,
     ),
-    "tcp_nodelay": _tcp("TCP_NODELAY", is_set=_flag),
-    "tcp_keepidle": _tcp("TCP_KEEPIDLE", pack=round),
-    "tcp_keepintvl": _tcp("TCP_KEEPINTVL", pack=round),
-    "tcp_keepcnt": _tcp("TCP_KEEPCNT"),
-    "tcp_user_timeout": _tcp("TCP_USER_TIMEOUT", pack=lambda seconds: round(seconds * 1000)),
+    "tcp_nodelay": _tcp(socket.TCP_NODELAY, is_set=_flag),
+    "tcp_keepidle": _tcp(socket.TCP_KEEPIDLE, pack=round),
+    "tcp_keepintvl": _tcp(socket.TCP_KEEPINTVL, pack=round),
+    "tcp_keepcnt": _tcp(socket.TCP_KEEPCNT),
+    "tcp_user_timeout": _tcp(socket.TCP_USER_TIMEOUT, pack=lambda seconds: round(seconds * 1000)),
 }
 
 # tcp_nodelay: a reply in two segments must not wait for an ACK in between (Nagle).

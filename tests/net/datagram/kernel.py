@@ -118,10 +118,11 @@ class FakeSocket:
         elif self.family == socket.AF_INET6:
             address = socket.inet_pton(socket.AF_INET6, arrived.destination)
             there += [
-                ((_V6, cmsg.IPV6_RECVPKTINFO), (_V6, cmsg.IPV6_PKTINFO), address + b"\5\0\0\0"),
-                ((_V6, cmsg.IPV6_RECVHOPLIMIT), (_V6, cmsg.IPV6_HOPLIMIT),
+                ((_V6, socket.IPV6_RECVPKTINFO), (_V6, socket.IPV6_PKTINFO),
+                 address + b"\5\0\0\0"),
+                ((_V6, socket.IPV6_RECVHOPLIMIT), (_V6, socket.IPV6_HOPLIMIT),
                  struct.pack("@i", arrived.ttl)),
-                ((_V6, cmsg.IPV6_RECVTCLASS), (_V6, cmsg.IPV6_TCLASS),
+                ((_V6, socket.IPV6_RECVTCLASS), (_V6, socket.IPV6_TCLASS),
                  struct.pack("@i", arrived.tos)),
             ]  # fmt: skip
         asked = [(kind, data) for option, kind, data in there if self.options.get(option)]

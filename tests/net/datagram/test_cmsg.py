@@ -13,9 +13,6 @@ from socketd.net.datagram.cmsg import (
     IP_PKTINFO,
     IPV4,
     IPV6,
-    IPV6_PKTINFO,
-    IPV6_HOPLIMIT,
-    IPV6_TCLASS,
     SO_TIMESTAMPNS,
     IpHeader,
     arrival,
@@ -28,7 +25,7 @@ from socketd.net.datagram.cmsg import (
 from tests.net.datagram.controls import ROOM, written
 
 IPV4_INFO = (socket.IPPROTO_IP, IP_PKTINFO)
-IPV6_INFO = (socket.IPPROTO_IPV6, IPV6_PKTINFO)
+IPV6_INFO = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
 TIME = (socket.SOL_SOCKET, SO_TIMESTAMPNS)
 
 #: What the two clocks of one machine may differ by in a test (nanoseconds).
@@ -108,8 +105,8 @@ class ParseTests(SynchronousTestCase):
         for ttl, tos, data in (
             ((socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IP, socket.IP_TOS), b"\xb9"),
             (
-                (socket.IPPROTO_IPV6, IPV6_HOPLIMIT),
-                (socket.IPPROTO_IPV6, IPV6_TCLASS),
+                (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+                (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
                 struct.pack("@i", 0xB9),
             ),
         ):
