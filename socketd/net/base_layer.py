@@ -18,8 +18,8 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.components import proxyForInterface
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 #: The states of a layer.
 WAITING, ESTABLISHED, CLOSED = range(3)
@@ -85,23 +85,18 @@ class Layer(Protocol):
         """Called when the connection ends while this layer is established."""
 
 
-@implementer(IProtocolFactory)
-@frozen(eq=False)
-class LayerFactory:
-    """
-    Makes a layer for each connection.
+_Wrapping: Any = proxyForInterface(IProtocolFactory, "factory")
 
-    @ivar make: makes a layer from that factory.
-    """
 
-    factory: IProtocolFactory
-    make: Callable[[IProtocolFactory], Layer]
+class LayerFactory(_Wrapping):  # type: ignore[misc]
+    """Makes a layer for each connection."""
+
+    def __init__(
+        self, factory: IProtocolFactory, make: Callable[[IProtocolFactory], Layer]
+    ) -> None:
+        """@param make: makes a layer from that factory."""
+        super().__init__(factory)
+        self._make = make
 
     def buildProtocol(self, addr: IAddress | None) -> Layer:
-        return self.make(self.factory)
-
-    def doStart(self) -> None:
-        self.factory.doStart()
-
-    def doStop(self) -> None:
-        self.factory.doStop()
+        return self._make(self.factory)

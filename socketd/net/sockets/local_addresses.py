@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from socketd.access.addresses import packed
+from socketd.access.addresses import IPV4_BYTES, packed
 from socketd.access.datagram_guard import LocalAddresses
 from socketd.access.rates import Clock
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 #: takes about 100 us.
 REFRESH = 30.0
 
-_IPV4_BITS = 32
-
 
 def collect(adapters: Iterable[Adapter]) -> LocalAddresses:
     """Collect the addresses of network interfaces."""
@@ -27,9 +26,10 @@ def collect(adapters: Iterable[Adapter]) -> LocalAddresses:
         for ip in adapter.ips:
             address = packed(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
             addresses.add(address)
-            broadcast = _broadcast(address, ip.network_prefix)
-            if broadcast is not None:
-                broadcasts.add(broadcast)
+            # A /31 and a /32 have none (RFC 3021).
+            if len(address) == IPV4_BYTES and ip.network_prefix < 31:
+                network = IPv4Network((address, ip.network_prefix), strict=False)
+                broadcasts.add(network.broadcast_address.packed)
     return LocalAddresses(frozenset(addresses), frozenset(broadcasts))
 
 
@@ -61,12 +61,3 @@ class HostAddresses:
             with suppress(Exception):
                 self._found = self._read()
         return self._found
-
-
-def _broadcast(address: bytes, prefix: int) -> bytes | None:
-    """Compute the broadcast address of a subnet; /31 and /32 have none (RFC 3021)."""
-    host_bits = _IPV4_BITS - prefix
-    if len(address) * 8 != _IPV4_BITS or host_bits < 2:
-        return None
-    last = int.from_bytes(address, "big") | (1 << host_bits) - 1
-    return last.to_bytes(len(address), "big")

@@ -9,13 +9,7 @@ from errno import ECONNABORTED, ENOMEM, EPERM, EPROTO
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import (
-    IListeningPort,
-    ILoggingContext,
-    IProtocolFactory,
-    IReadDescriptor,
-)
-from zope.interface import implementer
+from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
@@ -59,7 +53,6 @@ class StreamTerms:
 DIRECT = StreamTerms()
 
 
-@implementer(IListeningPort, IReadDescriptor, ILoggingContext)
 class StreamPort(Port):
     """A listening socket that accepts connections for a factory."""
 

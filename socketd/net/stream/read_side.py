@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from os import read
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet import main
 from twisted.internet.interfaces import (
@@ -22,9 +22,6 @@ from socketd.net.addresses import describe, host_of
 from socketd.net.stream.deadlines import DeadlineChecks
 from socketd.net.stream.states import END_HANDLED, END_OF_INPUT, LINGERING, OPEN, READ_OPEN
 from socketd.net.stream.write_buffer import HIGH_WATER, LOST_FAILURE
-
-if TYPE_CHECKING:
-    from socketd.faults.draws import ConnectionDraw
 
 #: The most that one receive takes (bytes), so that connections are served in turn.  Just
 #: below 128 KiB, from which on malloc(3) calls mmap(2) for each allocation.
@@ -101,15 +98,11 @@ class ReadSide(DeadlineChecks):
         data, self._ahead = self._ahead, b""
         if self.state.phase == OPEN:
             if self.is_plain:
-                self.count_message(data)
+                self.messages_received += 1
+                if self.service_state.observed:
+                    self.observe(data)
             self._call(self.protocol.dataReceived, data)
         self._update_reading()
-
-    def count_message(self, data: bytes) -> None:
-        """Count a message for the service's protocol, and emit its event if it is observed."""
-        self.messages_received += 1
-        if self.service_state.observed:
-            self.observe(data)
 
     def observe(self, data: bytes) -> None:
         """Emit the event of a message."""
@@ -200,6 +193,3 @@ class ReadSide(DeadlineChecks):
 
     def loseConnection(self) -> None:
         """Close after all buffered data is sent."""
-
-    def change_fault(self, draw: ConnectionDraw | None) -> None:
-        """Misbehave as was drawn from now on, or no more."""
