@@ -28,7 +28,7 @@ from socketd.daemon.signals import Hangups, Signals, Terminal
 from socketd.daemon.state import CannotStart
 from socketd.daemon.summaries import Summaries
 from socketd.daemon.wiring import make_daemon
-from socketd.net.reactor.batch import batched
+from socketd.net.reactor.batch import BatchReactor
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.group import Sharing
 from socketd.net.sockets.rlimit import raise_limit
@@ -186,7 +186,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
 def _make_daemon(reactor: Any, configuration: Configuration, *more: Any) -> Daemon:
     """Make a daemon that serves itself, or has workers."""
     sharing = Sharing.asked(configuration.settings, usable_cores())
-    parts = (batched(reactor), configuration, time.time, *more)
+    parts = (BatchReactor(reactor), configuration, time.time, *more)
     if sharing.workers == 1:
         return make_daemon(*parts)
     from socketd.workers.master import make_master

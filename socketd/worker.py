@@ -31,7 +31,7 @@ from socketd.daemon.reload import Reload
 from socketd.daemon.summaries import Summaries
 from socketd.daemon.wiring import make_daemon
 from socketd.net.listen import Bound
-from socketd.net.reactor.batch import batched
+from socketd.net.reactor.batch import BatchReactor
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
@@ -121,7 +121,7 @@ class WorkerProcess:
         @param standing: what operators have changed before.
         @param attended: whether operators attend.
         """
-        found, reactor = unpack(settings), batched(self._reactor)
+        found, reactor = unpack(settings), BatchReactor(self._reactor)
         self.bus = RelayBus(reactor, link=self.link)
         self._take(handed, socks)
         self.daemon = make_daemon(

@@ -144,13 +144,6 @@ class Guard:
         whole = rules.service_rate
         self._service = Buckets(whole, whole * SERVICE_BURST, clock)
 
-    def check(self, address: bytes, port: int) -> str | None:
-        """Find the reason to drop a datagram, by all rules but those for its destination."""
-        reason = self.check_static(address, port)
-        if reason is not None or self.is_exempt(address):
-            return reason
-        return self.check_rate(self.rate_keys(address))
-
     def check_static(self, address: bytes, port: int) -> str | None:
         """
         Find the reason to drop datagrams of a source, by the rules without state: it is valid

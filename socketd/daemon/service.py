@@ -27,7 +27,8 @@ from socketd.common.events import (
     EventBus,
 )
 from socketd.daemon.socket_pool import SocketPool
-from socketd.net.datagram.port import DatagramPort, DatagramTerms
+from socketd.net.datagram.batch_port import BatchedDatagramPort
+from socketd.net.datagram.port import DatagramTerms
 from socketd.net.layers import wrap_factory
 from socketd.net.listen import Bound, bind, inherit
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
@@ -368,5 +369,5 @@ class SocketService:
     def forget_sources(self) -> None:
         """Drop the cached verdicts of the datagram guards: each source is checked again."""
         for bound in self.served:
-            if isinstance(bound.port, DatagramPort):
+            if isinstance(bound.port, BatchedDatagramPort):
                 bound.port.forget()

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net.addresses import describe
-from socketd.net.datagram.batch_port import datagram_port
+from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.port import DatagramTerms
 from socketd.net.port import Port
 from socketd.net.service_state import ServiceState
@@ -46,7 +46,6 @@ class Bound:
     @ivar spread: how workers share it.
     @ivar more: the sockets of all workers but the first one.
     @ivar is_copy: whether it is a worker's copy of its master's socket.
-    @ivar is_lent: whether another process owns the socket: systemd, or the master of a worker.
     @ivar is_handed: whether workers serve it, in place of a port.
     @ivar port: the port that serves it, after L{serve}.
     """
@@ -65,12 +64,12 @@ class Bound:
     spread: Spread = SINGLE
     more: Sequence[socket.socket] = ()
     is_copy: bool = field(default=False, kw_only=True)
-    is_lent: bool = field(init=False)
     is_handed: bool = field(default=False, init=False)
     port: Port | None = field(default=None, init=False)
 
-    @is_lent.default
-    def _has_another_owner(self) -> bool:
+    @property
+    def is_lent(self) -> bool:
+        """Whether another process owns the socket: systemd, or the master of a worker."""
         return self.is_copy or self.listener.is_inherited
 
     @property
@@ -108,7 +107,7 @@ class Bound:
         @param served: a factory for streams, a protocol for datagrams.
         @param terms: how peers are served; by default, as in Twisted.
         """
-        make: Any = StreamPort if self.is_stream else datagram_port
+        make: Any = StreamPort if self.is_stream else BatchedDatagramPort
         port = make(reactor, self.sock, served, service_state, *terms)
         port.stopping = self._remove_file
         if not self.is_lent:

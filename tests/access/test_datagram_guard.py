@@ -311,21 +311,6 @@ class ExemptTests(GuardCase):
             self.assertEqual([host for host in hosts if guard.is_exempt(packed(host))], [])
 
 
-class AllRulesTests(GuardCase):
-    """Tests for L{Guard.check}."""
-
-    def test_check(self) -> None:
-        """The static rules come first; the rates follow, except for an exempt source."""
-        networks = Networks(ANY, parse_networks("127.0.0.2"))
-        guard = self.guard(networks=networks, udp_burst=1)
-        for host, expected in (
-            ("192.0.2.3", [None, SOURCE_RATE]),
-            ("127.0.0.1", [None, None]),
-            ("127.0.0.2", [NETWORK, NETWORK]),
-        ):
-            self.assertEqual([guard.check(packed(host), PORT) for _ in range(2)], expected)
-
-
 class DestinationTests(GuardCase):
     """Tests for where a datagram may be sent to."""
 

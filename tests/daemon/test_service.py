@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from socketd.common.operator_queue import OperatorQueue
 from socketd.daemon.service import Shared, SocketService, StreamFactory
 from socketd.daemon.socket_pool import SocketPool
-from socketd.net.datagram.port import DatagramPort
+from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.listen import Bound
 from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.net.sockets.local_addresses import HostAddresses
@@ -184,7 +184,7 @@ class ServeTests(ServiceCase):
         self.assertEqual([self.answer(one) for one in service.bound], [b"hello"] * 2)
         stream, datagram = (one.port for one in service.bound)
         self.assertIsInstance(stream, StreamPort)
-        self.assertIsInstance(datagram, DatagramPort)
+        self.assertIsInstance(datagram, BatchedDatagramPort)
 
     def test_announced_later(self) -> None:
         """Where it listens is said when the reactor turns; not if it was closed before."""
@@ -266,7 +266,7 @@ class FurtherPortTests(ServiceCase):
         first, further = self.service.served
         self.assertEqual(self.answer(further), b"hello")
         self.assertEqual(self.service_state.counters.datagrams_received, 1)
-        assert isinstance(further.port, DatagramPort)
+        assert isinstance(further.port, BatchedDatagramPort)
         self.assertIsNotNone(further.port._guard)
         self.assertIn(str(further), self.service.snapshot((), None).listeners)
         self.assertEqual(list(self.shared.own_ports()), self.shared.further_ports)

@@ -154,7 +154,10 @@ class AlonePort(BatchedDatagramPort):
             if guard is not None and asked and guard.refuses_destination(asked[number]):
                 reason = DESTINATION
             elif guard is not None:
-                reason = guard.check(packed(source[0]), source[1])
+                address = packed(source[0])
+                reason = guard.check_static(address, source[1])
+                if reason is None and not guard.is_exempt(address):
+                    reason = guard.check_rate(guard.rate_keys(address))
             if reason is not None:
                 self.drop(reason)
             elif lengths[number] >= 0:

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.access.capacity import Capacity
 from socketd.access.policy import AccessPolicy
-from socketd.net.datagram.batch_port import datagram_port
+from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.port import Port
 from socketd.net.stream.port import MAX_ACCEPTS, StreamPort
 from tests.support.fakes import (
@@ -63,7 +63,7 @@ class PortCase(SynchronousTestCase):
     def datagram(self, sock: socket.socket | None = None) -> tuple[Any, socket.socket]:
         """Serve a datagram socket, with an echo."""
         sock = sock or self.bind(socket.SOCK_DGRAM)
-        port = datagram_port(self.reactor, sock, DatagramRecorder(), self.service_state)
+        port = BatchedDatagramPort(self.reactor, sock, DatagramRecorder(), self.service_state)
         port.startListening()
         return port, sock
 

@@ -27,7 +27,7 @@ PEER = ("192.0.2.1", 54321)
 
 @frozen(eq=False)
 class FakeQuestion:
-    """A datagram that is answered later, as L{socketd.net.datagram.port.Question} is."""
+    """A datagram that is answered later, as L{socketd.net.datagram.batch_port.Question} is."""
 
     transport: FakeDatagramTransport
     allowance: float

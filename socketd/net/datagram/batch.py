@@ -6,44 +6,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any
 
 from zope.interface import implementer
 
 from socketd.access.datagram_guard import REPLY_SIZE
-from socketd.net.datagram.controls import Controls
-from socketd.net.datagram.mmsg import MAX_SIZE, Messages
+from socketd.net.datagram.mmsg import MAX_SIZE
 from socketd.protocols.batches import IDatagramBatch
 
 _struct = lru_cache(Struct)
-
-
-class BatchPort(Protocol):
-    """
-    What a batch needs of its port.
-
-    @ivar floor: bytes that may answer the shortest datagram.
-    """
-
-    messages: Messages
-    controls: Controls
-    floor: float
-
-    def drop(self, reason: str, count: int = 1) -> None:
-        """Count answers that are dropped."""
-
-    def send_to(
-        self, numbers: Sequence[int], size: int, tos: Sequence[int] | None = None
-    ) -> None:
-        """Send answers, whose payloads are filled in, to these datagrams."""
-
-    def deliver(
-        self, numbers: Sequence[int], lengths: Sequence[int], sources: Sequence[Any]
-    ) -> None:
-        """Pass each of these datagrams to the protocol."""
-
-    def flush(self) -> None:
-        """Send the answers that wait."""
 
 
 @implementer(IDatagramBatch)
@@ -52,12 +23,13 @@ class DatagramBatch:
 
     def __init__(
         self,
-        port: BatchPort,
+        port: Any,
         numbers: Sequence[int],
         lengths: Sequence[int],
         sources: Sequence[Any],
     ) -> None:
         """
+        @param port: the L{BatchedDatagramPort <socketd.net.datagram.batch_port>}.
         @param numbers: where each one stands in the buffers of the port.
         @param sources: their addresses.
         """
@@ -114,7 +86,7 @@ class DatagramBatch:
 
     def _least(self, lengths: Sequence[int]) -> float:
         """How long an answer to any of these may be."""
-        return min(max(min(lengths), self._port.floor), MAX_SIZE)
+        return min(max(min(lengths), self._port.floor), MAX_SIZE)  # type: ignore[no-any-return]
 
     def _fits(self, answer: bytes | None, length: int) -> bool:
         """Say whether there is an answer to a datagram, and drop one that is too long."""
@@ -127,15 +99,15 @@ class DatagramBatch:
 
     @property
     def received_at(self) -> Sequence[int | None]:
-        return self._port.controls.arrivals(self._numbers)
+        return self._port.controls.arrivals(self._numbers)  # type: ignore[no-any-return]
 
     @property
     def ttl(self) -> Sequence[int]:
-        return self._port.controls.ttls(self._numbers)
+        return self._port.controls.ttls(self._numbers)  # type: ignore[no-any-return]
 
     @property
     def tos(self) -> Sequence[int]:
-        return self._port.controls.toses(self._numbers)
+        return self._port.controls.toses(self._numbers)  # type: ignore[no-any-return]
 
     def read(self, fields: str, count: int) -> Sequence[tuple[Any, ...]]:
         next_ = slice(self._done, self._done + count)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import define
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.access.addresses import canonical
 from socketd.access.datagram_guard import DESTINATION, REPLY_SIZE
 from socketd.common.counters import TOO_LONG
 from socketd.net.addresses import to_address, to_pair
-from socketd.net.datagram import mmsg
 from socketd.net.datagram.batch import DatagramBatch
 from socketd.net.datagram.cmsg import IpHeader, answer_header, ip_header
 from socketd.net.datagram.controls import NAME_SIZES, Controls
@@ -33,14 +34,58 @@ _NO_TIMES = (None,) * BATCH
 _UNKNOWN = object()
 
 
+@define(eq=False)
+class Question:
+    """
+    A received datagram, with what an answer at a later time needs of it.
+
+    @ivar source: where it came from.
+    """
+
+    source: Any
+    _port: BatchedDatagramPort
+    _ancillary: Ancillary
+    _allowance: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its source cannot be forged, or is exempt from the rules."""
+        return self._port.trusts(self.source)
+
+    def answer(self, datagram: bytes) -> None:
+        """Answer, by the rule for the length of replies, from the address that was asked."""
+        if self.spend(len(datagram)):
+            self.send(datagram)
+
+    def spend(self, size: int) -> bool:
+        """Take so many bytes from what may answer it; else count them as dropped."""
+        if size > self._allowance:
+            self._port.drop(REPLY_SIZE)
+            return False
+        self._allowance -= size
+        return True
+
+    def mark(self, tos: int) -> None:
+        """Have the answers leave with the TTL of measurements and this TOS."""
+        self._ancillary = [*self._ancillary, *self._port.marked(tos)]
+
+    def send(self, datagram: bytes) -> None:
+        """Send an answer that was paid for."""
+        self._port.send_now(datagram, self.source, self._ancillary)
+
+
 class BatchedDatagramPort(DatagramPort):
     """
     A port that receives and answers many datagrams in two system calls.
 
     The source address of a reply is the destination address of the datagram, also on a
     wildcard socket (IP_PKTINFO, ip(7); RFC 3542, section 6).
+
+    @ivar received_at: the kernel's arrival time of the current datagram (nanoseconds since
+        1970); C{None} without a timestamp.
     """
 
+    received_at: int | None = None
     _shared: Messages | None = None
 
     def __init__(
@@ -87,16 +132,20 @@ class BatchedDatagramPort(DatagramPort):
 
     @property
     def ip_header(self) -> IpHeader:
+        """What the IP header of the current datagram said."""
         told = self.controls.ip_header(self._index)
         return ip_header(self.messages.control(self._index)) if told is None else told
 
     def mark(self, tos: int) -> None:
+        """Have the next answer leave with the TTL of measurements and this TOS."""
         self._mark = self.marked(tos)
 
     def marked(self, tos: int) -> Ancillary:
+        """Give the control messages of L{mark}."""
         return answer_header(self._family, tos)
 
     def forget(self) -> None:
+        """Clear the cached verdicts of the guard: its rules may have changed."""
         for table in (self._trusted, self._verdicts, self._destinations):
             table.forget()
 
@@ -294,7 +343,22 @@ class BatchedDatagramPort(DatagramPort):
         counters.datagrams_unsent += refused
         counters.datagram_bytes_sent += size - lost
 
+    def question(self) -> Question:
+        """
+        Take over the answering of the current datagram, also for a time when it is no longer
+        the current one; L{write} can no longer answer it, unless there is no rule for the
+        length of replies: then this port also sends unasked.
+        """
+        allowance = self._allowance
+        if self.floor < math.inf:
+            self._allowance = 0
+        return Question(self._current, self, self._ancillary(), allowance)
+
     def _ancillary(self) -> Ancillary:
+        """
+        Give the control messages of an answer to the current datagram, by which it leaves from
+        the address that was asked.
+        """
         mark, self._mark = self._mark, ()
         pktinfo = self._pktinfo
         info = None if pktinfo is None else pktinfo.find(self.messages.control(self._index))
@@ -304,6 +368,7 @@ class BatchedDatagramPort(DatagramPort):
         return [(pktinfo.level, pktinfo.type, bytes(info)), *mark]
 
     def send_now(self, datagram: bytes, addr: Any, ancillary: Ancillary) -> None:
+        """Send after all that was written before."""
         self.flush()
         self._send(datagram, addr, ancillary)
 
@@ -321,18 +386,6 @@ class BatchedDatagramPort(DatagramPort):
         address, scope = name[8:24], int.from_bytes(name[24:28], sys.byteorder)
         pair = to_pair(family, (socket.inet_ntop(family, address), port, 0, scope))
         return pair, canonical(address)
-
-
-def datagram_port(
-    reactor: Any,
-    sock: socket.socket,
-    protocol: DatagramProtocol,
-    service_state: ServiceState,
-    terms: DatagramTerms = OPEN,
-) -> DatagramPort:
-    """Make the fastest port that the system supports."""
-    port = BatchedDatagramPort if mmsg.AVAILABLE else DatagramPort
-    return port(reactor, sock, protocol, service_state, terms)
 
 
 def _unix_address(path: bytes) -> str | bytes | None:

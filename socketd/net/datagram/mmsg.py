@@ -304,10 +304,8 @@ def _steps(buffer: Any, size: int) -> array[int]:
 
 
 def _load(name: str, *arguments: Any) -> Any:
-    function = getattr(ctypes.CDLL(None, use_errno=True), name, None)
-    if function is not None:
-        function.argtypes = arguments
-        function.restype = c_int
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    function.argtypes, function.restype = arguments, c_int
     return function
 
 
@@ -318,6 +316,3 @@ def _last_error() -> OSError:
 
 _recvmmsg = _load("recvmmsg", c_int, c_void_p, c_uint, c_int, c_void_p)
 _sendmmsg = _load("sendmmsg", c_int, c_void_p, c_uint, c_int)
-
-#: Whether this system has both calls.
-AVAILABLE = _recvmmsg is not None and _sendmmsg is not None

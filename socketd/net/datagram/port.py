@@ -1,4 +1,4 @@
-"""The portable datagram port (UDP and UNIX)."""
+"""What a datagram port (UDP and UNIX) sends, and how it is switched; it receives in batches."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import Iterable, Sequence
 from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
+from attrs import frozen
 from twisted.internet.interfaces import ISystemHandle, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from socketd.access.addresses import packed
 from socketd.access.datagram_guard import REPLY_SIZE, Guard
-from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
-from socketd.net.datagram.cmsg import IpHeader
-from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
+from socketd.net.addresses import check_host, describe, from_pair, host_of
 from socketd.net.port import EXHAUSTED, Port
 from socketd.net.service_state import ServiceState
 
@@ -54,58 +52,10 @@ class DatagramTerms:
 OPEN = DatagramTerms(reply_floor=math.inf)
 
 
-@define(eq=False)
-class Question:
-    """
-    A received datagram, with what an answer at a later time needs of it.
-
-    @ivar source: where it came from.
-    """
-
-    source: Any
-    _port: DatagramPort
-    _ancillary: Ancillary
-    _allowance: float
-
-    @property
-    def trusted(self) -> bool:
-        """Whether its source cannot be forged, or is exempt from the rules."""
-        return self._port.trusts(self.source)
-
-    def answer(self, datagram: bytes) -> None:
-        """Answer, by the rule for the length of replies, from the address that was asked."""
-        if self.spend(len(datagram)):
-            self.send(datagram)
-
-    def spend(self, size: int) -> bool:
-        """Take so many bytes from what may answer it; else count them as dropped."""
-        if size > self._allowance:
-            self._port.drop(REPLY_SIZE)
-            return False
-        self._allowance -= size
-        return True
-
-    def mark(self, tos: int) -> None:
-        """Have the answers leave with the TTL of measurements and this TOS."""
-        self._ancillary = [*self._ancillary, *self._port.marked(tos)]
-
-    def send(self, datagram: bytes) -> None:
-        """Send an answer that was paid for."""
-        self._port.send_now(datagram, self.source, self._ancillary)
-
-
 @implementer(IUDPTransport, ISystemHandle)
 class DatagramPort(Port):
-    """
-    A bound datagram socket that delivers what it receives to a protocol.
+    """A bound datagram socket and its protocol; L{socketd.net.datagram.batch_port} receives."""
 
-    It works on every system; L{socketd.net.datagram.batch_port} has a faster one.
-
-    @ivar received_at: the kernel's arrival time of the current datagram (nanoseconds since
-        1970); C{None} without a timestamp.
-    """
-
-    received_at: int | None = None
     _current: Any = None
     _connected_to: tuple[str, int] | None = None
     _faulty: FaultyDatagrams | None = None
@@ -143,23 +93,6 @@ class DatagramPort(Port):
     def closed(self) -> None:
         self._protocol.doStop()
 
-    @property
-    def destination(self) -> Any:
-        """The address that the current datagram was sent to, as C{getHost} returns it."""
-        return self.getHost()
-
-    @property
-    def ip_header(self) -> IpHeader:
-        """What the IP header of the current datagram said. Nothing here."""
-        return IpHeader()
-
-    def mark(self, tos: int) -> None:
-        """Have the next answer leave with the TTL of measurements and this TOS. Not here."""
-
-    def marked(self, tos: int) -> Ancillary:
-        """Give the control messages of L{mark}. None here."""
-        return ()
-
     def update_faults(self) -> None:
         """
         Apply the fault profile that the service has now; without one, nothing stands between
@@ -185,28 +118,6 @@ class DatagramPort(Port):
             self._protocol.transport = self
             faulty.end()
 
-    def forget(self) -> None:
-        """Clear the cached verdicts of the guard: its rules may have changed. None here."""
-
-    def doRead(self) -> None:
-        try:
-            self._receive_all()
-        except (OSError, MemoryError) as problem:
-            self._stop_reading(problem)
-
-    def _receive_all(self) -> None:
-        counters, guard = self._counters, self._guard
-        for _ in range(BATCH):
-            data, name = self._socket.recvfrom(MAX_SIZE)
-            source = to_pair(self._family, name)
-            counters.datagrams_received += 1
-            counters.datagram_bytes_received += len(data)
-            reason = None if guard is None else guard.check(packed(name[0]), name[1])
-            if reason is None:
-                self._deliver(data, source)
-            else:
-                self.drop(reason)
-
     def drop(self, reason: str, count: int = 1) -> None:
         """Count datagrams or answers that are dropped."""
         self._counters.datagrams_dropped[reason] += count
@@ -228,16 +139,6 @@ class DatagramPort(Port):
                 self._protocol.connectionRefused()
             except Exception as raised:
                 self._report(raised, self._connected_to)
-
-    def _deliver(self, datagram: bytes, source: Any) -> None:
-        self._current = source
-        self._allowance = max(len(datagram), self.floor)
-        if self._service_state.observed:
-            self._show(datagram, source)
-        try:
-            self._protocol.datagramReceived(datagram, source)
-        except Exception as problem:
-            self._report(problem, source)
 
     def _show(self, datagram: bytes, source: Any) -> None:
         peer = describe(self._family, source or "")
@@ -275,31 +176,9 @@ class DatagramPort(Port):
             self._counters.datagrams_sent += 1
             self._counters.datagram_bytes_sent += len(datagram)
 
-    def question(self) -> Question:
-        """
-        Take over the answering of the current datagram, also for a time when it is no longer
-        the current one; L{write} can no longer answer it, unless there is no rule for the
-        length of replies: then this port also sends unasked.
-        """
-        allowance = self._allowance
-        if self.floor < math.inf:
-            self._allowance = 0
-        return Question(self._current, self, self._ancillary(), allowance)
-
     def trusts(self, source: Any) -> bool:
         """Whether a source cannot be forged, or is exempt from the rules."""
         return self._guard is None or self._guard.is_exempt(packed(source[0]))
-
-    def _ancillary(self) -> Ancillary:
-        """
-        Give the control messages of an answer to the current datagram, by which it leaves from
-        the address that was asked. None here.
-        """
-        return ()
-
-    def send_now(self, datagram: bytes, addr: Any, ancillary: Ancillary) -> None:
-        """Send after all that was written before."""
-        self._send(datagram, addr, ancillary)
 
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
         """Send several pieces as one datagram."""

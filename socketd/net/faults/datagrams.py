@@ -196,11 +196,11 @@ class FaultyDatagrams(DatagramProtocol):
         self.protocol.connectionRefused()
 
     def question(self) -> Any:
-        """Take over the answering of the current datagram, as L{DatagramPort.question} does."""
+        """Take over the answering of the current datagram, as the port does."""
         return self._hit or self._port.question()
 
     def mark(self, tos: int) -> None:
-        """Mark the next answer, as L{DatagramPort.mark} does."""
+        """Mark the next answer, as the port does."""
         (self._hit or self._port).mark(tos)
 
     def write(self, datagram: bytes, addr: Any = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from select import EPOLLIN, EPOLLOUT
 from typing import Any
@@ -20,7 +19,7 @@ from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
 from socketd.common.events import EventBus
-from socketd.net.datagram.batch_port import datagram_port
+from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.listen import bind_for_twisted
 from socketd.net.reactor.epoll import SHORT_SLICE, TIME_SLICE, EpollSet
 from socketd.net.service_state import ConnectionTable, ServiceState
@@ -178,7 +177,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         maxPacketSize: int = _PACKET_SIZE,
     ) -> IListeningPort:
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_DGRAM)
-        port = datagram_port(self, sock, protocol, self._service_state)
+        port = BatchedDatagramPort(self, sock, protocol, self._service_state)
         port.startListening()
         return port
 
@@ -202,11 +201,6 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     ) -> IListeningPort:
         bound = bind_for_twisted(listener, options)
         return bound.serve(self, served, self._service_state)
-
-
-def batched(reactor: Any) -> Any:
-    """Wrap a reactor in a L{BatchReactor} where the system has epoll."""
-    return BatchReactor(reactor) if hasattr(select, "epoll") else reactor
 
 
 def _adopt(descriptor: int, family: int, type_: int) -> socket.socket:

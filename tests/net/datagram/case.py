@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.datagram.port import DatagramPort, DatagramTerms
+from socketd.net.datagram.batch_port import BatchedDatagramPort
+from socketd.net.datagram.port import DatagramTerms
 from tests.support.fakes import DatagramRecorder, HandReactor, make_service_state
 
 
@@ -18,8 +19,6 @@ class DatagramCase(SynchronousTestCase):
 
     An address is a host and a port, or that of a UNIX socket.
     """
-
-    port_class: Any = DatagramPort
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -45,7 +44,9 @@ class DatagramCase(SynchronousTestCase):
         """Serve, with an echo if there is no protocol; return the address."""
         sock = self.bound(address)
         self.protocol = DatagramRecorder() if protocol is None else protocol
-        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state, terms)
+        self.port = BatchedDatagramPort(
+            self.reactor, sock, self.protocol, self.service_state, terms
+        )
         self.port.startListening()
         self.addCleanup(self.port.close)
         return sock.getsockname()

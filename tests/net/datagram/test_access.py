@@ -24,8 +24,7 @@ from socketd.access.datagram_guard import (
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram import recent
-from socketd.net.datagram.batch_port import BatchedDatagramPort
-from socketd.net.datagram.port import DatagramPort, DatagramTerms
+from socketd.net.datagram.port import DatagramTerms
 from socketd.protocols.clock.daytime import daytime_line
 from socketd.protocols.clock.time import TimeOfDayDatagrams
 from socketd.protocols.messages.qotd import QotdDatagrams, QotdOptions
@@ -231,6 +230,33 @@ class GuardedPortTests(GuardedCase):
         self.assertEqual(self.answered(denied, b"x"), [])
         self.assertEqual(self.answered(self.client("127.10.0.1"), b"x"), [b"x"])
         self.check_dropped(**{SOURCE_PORT: 1})
+        self.assertLessEqual(len(self.port._verdicts), 16)
+
+    def test_forget(self) -> None:
+        """A verdict is cached until the port is told to forget it."""
+        self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
+        ours, denied = self.client(), self.client("127.0.0.2")
+        self.assertEqual(self.answered(ours, b"a"), [b"a"])
+        self.assertEqual(self.answered(denied, b"b"), [])
+        self.own_ports.add(ours.getsockname()[1])
+        self.port._guard = self.guard("127.0.0.1")
+        self.assertEqual(self.answered(ours, b"c"), [b"c"])
+        self.assertEqual(self.answered(denied, b"d"), [])
+        self.port.forget()
+        self.assertEqual(self.answered(ours, b"e"), [])
+        self.assertEqual(self.answered(denied, b"f"), [b"f"])
+        self.check_dropped(**{NETWORK: 2, SOURCE_PORT: 1})
+
+    def test_forget_exempt(self) -> None:
+        """The verdict on an exempt source is forgotten, too."""
+        self.serve(guard_loopback=False, udp_burst=1)
+        client = self.client()
+        self.assertEqual(self.answered(client, b"1", b"2"), [b"1", b"2"])
+        self.port._guard = self.guard("127.0.0.1", udp_burst=1)
+        self.assertEqual(self.answered(client, b"3", b"4"), [b"3", b"4"])
+        self.port.forget()
+        self.assertEqual(self.answered(client, b"5", b"6"), [b"5"])
+        self.check_dropped(**{SOURCE_RATE: 1})
 
 
 class ReplySizeTests(GuardedCase):
@@ -296,53 +322,8 @@ class ReplySizeTests(GuardedCase):
         self.check_dropped(**{REPLY_SIZE: 1})
 
 
-class BatchedGuardedPortTests(GuardedPortTests):
-    """The port that serves a batch with two system calls keeps to the same rules."""
-
-    port_class = BatchedDatagramPort
-
-    def test_many_sources(self) -> None:
-        """The cache of their verdicts is bounded."""
-        super().test_many_sources()
-        self.assertLessEqual(len(self.port._verdicts), 16)
-
-    def test_forget(self) -> None:
-        """A verdict is cached until the port is told to forget it."""
-        self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
-        ours, denied = self.client(), self.client("127.0.0.2")
-        self.assertEqual(self.answered(ours, b"a"), [b"a"])
-        self.assertEqual(self.answered(denied, b"b"), [])
-        self.own_ports.add(ours.getsockname()[1])
-        self.port._guard = self.guard("127.0.0.1")
-        self.assertEqual(self.answered(ours, b"c"), [b"c"])
-        self.assertEqual(self.answered(denied, b"d"), [])
-        self.port.forget()
-        self.assertEqual(self.answered(ours, b"e"), [])
-        self.assertEqual(self.answered(denied, b"f"), [b"f"])
-        self.check_dropped(**{NETWORK: 2, SOURCE_PORT: 1})
-
-    def test_forget_exempt(self) -> None:
-        """The verdict on an exempt source is forgotten, too."""
-        self.serve(guard_loopback=False, udp_burst=1)
-        client = self.client()
-        self.assertEqual(self.answered(client, b"1", b"2"), [b"1", b"2"])
-        self.port._guard = self.guard("127.0.0.1", udp_burst=1)
-        self.assertEqual(self.answered(client, b"3", b"4"), [b"3", b"4"])
-        self.port.forget()
-        self.assertEqual(self.answered(client, b"5", b"6"), [b"5"])
-        self.check_dropped(**{SOURCE_RATE: 1})
-
-
-class BatchedReplySizeTests(ReplySizeTests):
-    """So do the answers of that port."""
-
-    port_class = BatchedDatagramPort
-
-
 class TimestampedReplySizeTests(ReplySizeTests):
     """And those that it sends at once, because they hold a time."""
-
-    port_class = BatchedDatagramPort
 
     def serve(self, *positional: Any, **named: Any) -> None:
         """Begin to serve a protocol that wants to know when a datagram came."""
@@ -351,8 +332,6 @@ class TimestampedReplySizeTests(ReplySizeTests):
 
 class DestinationTests(GuardedCase):
     """Where a datagram was sent to decides whether it is answered, and from where."""
-
-    port_class = BatchedDatagramPort
 
     #: Whether the protocol wants the time of arrival.
     timestamped = False
@@ -530,13 +509,8 @@ class UnstampedTests(GuardedCase):
     """Tests for ports without timestamps."""
 
     def test_not_asked(self) -> None:
-        """
-        No time is told unless the terms ask for it, and the portable port has
-        none to tell: the protocol takes its own.
-        """
-        for port_class, timestamped in ((BatchedDatagramPort, False), (DatagramPort, True)):
-            self.port_class = port_class
-            protocol = Stamper()
-            self.serve(protocol, timestamped=timestamped)
-            self.assertEqual(self.answered(self.client(), b"x"), [b"x"])
-            self.assertEqual(protocol.stamps, [None])
+        """No time is told unless the terms ask for it: the protocol takes its own."""
+        protocol = Stamper()
+        self.serve(protocol)
+        self.assertEqual(self.answered(self.client(), b"x"), [b"x"])
+        self.assertEqual(protocol.stamps, [None])

@@ -14,8 +14,7 @@ from socketd.access.datagram_guard import DESTINATION, NETWORK, REPLY_SIZE
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram.batch import DatagramBatch
-from socketd.net.datagram.batch_port import BatchedDatagramPort
-from socketd.net.datagram.port import DatagramPort, DatagramTerms
+from socketd.net.datagram.port import DatagramTerms
 from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.protocols.clock.time import TimeOfDayDatagrams, time_reply
 from socketd.protocols.measure.echo import EchoDatagrams
@@ -59,8 +58,6 @@ class Sorting(DatagramProtocol):
 
 class BatchCase(GuardedCase):
     """A port whose protocol takes batches, as long as its messages are not watched."""
-
-    port_class: Any = BatchedDatagramPort
 
     def setUp(self) -> None:
         super().setUp()
@@ -264,12 +261,6 @@ class OneByOneTests(BatchCase):
         self.assertEqual(self.service_state.counters.faults["latency"], 2)
         self.service_state.faults = None
         self.port.update_faults()
-        self.check(b"a", b"b")
-
-    def test_portable(self) -> None:
-        """The port that works everywhere has no batches."""
-        self.port_class = DatagramPort
-        self.serve_sorting()
         self.check(b"a", b"b")
 
     def test_unexpected_controls(self) -> None:

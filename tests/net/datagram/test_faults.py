@@ -13,7 +13,6 @@ from zope.interface.verify import verifyObject
 
 from socketd.access.datagram_guard import REPLY_SIZE, Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
-from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.port import DatagramTerms
 from socketd.net.faults.datagrams import MAX_REORDER_WAIT
 from socketd.settings.faults.values import Latency, Loss, Reorder
@@ -257,12 +256,6 @@ class FaultyPortTests(DatagramCase):
         client = self.bound(("127.0.0.1", 0))
         self.ask(client, address, b"a", b"b")
         self.assertEqual(b"".join(self.answers(client)), b"aabb")
-
-
-class BatchedFaultyPortTests(FaultyPortTests):
-    """Faults at the port that serves a batch, which holds where a datagram was sent to."""
-
-    port_class = BatchedDatagramPort
 
     def test_addresses(self) -> None:
         """

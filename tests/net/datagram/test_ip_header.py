@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.cmsg import IpHeader, ask_for_ip_header, ip_header
-from socketd.net.datagram.port import DatagramPort, DatagramTerms
+from socketd.net.datagram.port import DatagramTerms
 from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.settings.faults.values import Latency
 from tests.net.datagram.case import DatagramCase
@@ -59,8 +59,6 @@ class BatchMeasuring(Measuring):
 
 class IpHeaderTests(DatagramCase):
     """TTL and TOS over real sockets."""
-
-    port_class: Any = BatchedDatagramPort
 
     def sender(self, host: str, ttl: int, tos: int) -> socket.socket:
         """Bind a client whose datagrams have these."""
@@ -166,19 +164,9 @@ class IpHeaderTests(DatagramCase):
         self.assertEqual(protocol.told, [IpHeader(None, None)])
         self.assertEqual(client.recv(ROOM), b"marked")
 
-    def test_portable(self) -> None:
-        """Nor does the port that works everywhere tell or set anything."""
-        protocol, self.port_class = Measuring(), DatagramPort
-        address = self.listen(protocol, ("127.0.0.1", 0), TERMS)
-        client = self.sender("127.0.0.1", 77, 8)
-        client.sendto(b"marked", address)
-        self.reactor.turn()
-        self.assertEqual(protocol.told, [IpHeader(None, None)])
-        self.assertEqual(self.answer(client), (b"marked", IpHeader(64, 0), "127.0.0.1"))
-
     def test_next_service(self) -> None:
         """A socket that another service takes over is asked for nothing any more."""
         self.listen(Measuring(), ("127.0.0.1", 0), TERMS)
         sock = self.port.getHandle()
-        self.port_class(self.reactor, sock, Measuring(), self.service_state, DatagramTerms())
+        BatchedDatagramPort(self.reactor, sock, Measuring(), self.service_state, DatagramTerms())
         self.assertEqual(sock.getsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS), 0)

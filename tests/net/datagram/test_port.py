@@ -23,9 +23,9 @@ from zope.interface.verify import verifyClass, verifyObject
 from socketd.access.datagram_guard import Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
 from socketd.net.datagram import mmsg, recent
-from socketd.net.datagram.batch_port import BatchedDatagramPort, datagram_port
+from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.mmsg import BATCH
-from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort, DatagramTerms
+from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramTerms
 from socketd.settings.networks import ANY
 from tests.net.datagram.case import DatagramCase
 from tests.support.fakes import DatagramRecorder
@@ -34,7 +34,7 @@ LARGEST = os.urandom(65507)
 
 
 class DatagramPortTests(DatagramCase):
-    """The port that works everywhere."""
+    """Tests for L{BatchedDatagramPort}."""
 
     def serve(
         self, protocol: Any = None, address: Any = ("127.0.0.1", 0), guard: Guard | None = None
@@ -57,7 +57,7 @@ class DatagramPortTests(DatagramCase):
         """It is a port and a transport as Twisted knows them."""
         self.serve()
         for interface in (IListeningPort, IUDPTransport, ISystemHandle, ILoggingContext):
-            self.assertTrue(verifyClass(interface, self.port_class))
+            self.assertTrue(verifyClass(interface, BatchedDatagramPort))
             self.assertTrue(verifyObject(interface, self.port))
 
     def test_sizes(self) -> None:
@@ -344,11 +344,6 @@ class DatagramPortTests(DatagramCase):
         self.reactor.turn()
         self.assertEqual(self.answers(client), [b"y"])
 
-    def refuse(self, number: int) -> None:
-        """Have the system refuse to receive, once."""
-        failing: Any = FailingSocket(self.port._socket, number)
-        self.port._socket = failing
-
     def test_exhausted(self) -> None:
         """
         Without memory it pauses instead of asking again and again, and serves what
@@ -371,30 +366,6 @@ class DatagramPortTests(DatagramCase):
         self.reactor.advance(RECEIVE_PAUSE)
         self.assertEqual(self.reactor.readers, [])
 
-
-class FailingSocket:
-    """A socket whose first receive fails."""
-
-    def __init__(self, sock: Any, number: int) -> None:
-        self._sock = sock
-        self._number = number
-
-    def recvfrom(self, size: int) -> Any:
-        """Fail, or receive."""
-        number, self._number = self._number, 0
-        if number:
-            raise OSError(number, os.strerror(number))
-        return self._sock.recvfrom(size)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-class BatchedDatagramPortTests(DatagramPortTests):
-    """The port that serves a batch with two system calls does all of that and more."""
-
-    port_class = BatchedDatagramPort
-
     def refuse(self, number: int) -> None:
         """Have the system refuse to receive, once."""
         real = mmsg._recvmmsg
@@ -405,15 +376,6 @@ class BatchedDatagramPortTests(DatagramPortTests):
             return -1
 
         self.patch(mmsg, "_recvmmsg", fail)
-
-    def test_chosen(self) -> None:
-        """It is used where the system has the calls, and the other one elsewhere."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.addCleanup(sock.close)
-        for available, expected in ((True, BatchedDatagramPort), (False, DatagramPort)):
-            self.patch(mmsg, "AVAILABLE", available)
-            port = datagram_port(self.reactor, sock, DatagramRecorder(), self.service_state)
-            self.assertIs(type(port), expected)
 
     def test_answer_comes_from_the_address_asked(self) -> None:
         """A socket bound to all addresses answers from the one that was asked."""

@@ -1,4 +1,4 @@
-"""Tests for C{DatagramPort.question}: answers at a later time."""
+"""Tests for L{Question}: answers at a later time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.access.datagram_guard import REPLY_SIZE
-from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.port import DatagramTerms
 from tests.net.datagram.case import DatagramCase
 
@@ -26,7 +25,7 @@ class Asked(DatagramProtocol):
 
 
 class QuestionTests(DatagramCase):
-    """A question is answered later, at the port that works everywhere."""
+    """A question is answered later, from the address that was asked."""
 
     def ask(self, address: Any, *datagrams: bytes) -> Any:
         """Ask from a new client."""
@@ -69,12 +68,6 @@ class QuestionTests(DatagramCase):
         self.port.close()
         protocol.questions[0].answer(b"too late")
         self.assertEqual(self.service_state.counters.datagrams_unsent, 1)
-
-
-class BatchedQuestionTests(QuestionTests):
-    """It is, too, at the port that serves a batch, and from the address that was asked."""
-
-    port_class = BatchedDatagramPort
 
     def test_order(self) -> None:
         """An answer of this kind leaves behind those that the batch has before it."""

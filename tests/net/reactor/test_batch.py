@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 from twisted.internet.address import UNIXAddress
@@ -31,7 +30,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import providedBy
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.reactor.batch import BatchReactor, batched
+from socketd.net.reactor.batch import BatchReactor
 from socketd.net.reactor.epoll import SHORT_SLICE, TIME_SLICE
 from tests.support.fakes import (
     DatagramRecorder,
@@ -88,12 +87,6 @@ class BatchReactorTests(SynchronousTestCase):
             reactor.doRead()
             self.assertEqual(endless.reads - before, round(seconds / 0.0005), due)
             reactor.removeReader(endless)
-
-    def test_without_epoll(self) -> None:
-        """Where the system has no epoll, the plain reactor serves."""
-        with mock.patch("socketd.net.reactor.batch.select", spec=["poll"]):
-            self.assertIs(batched(self.hand), self.hand)
-        self.assertIsInstance(batched(self.hand), BatchReactor)
 
     def test_connection(self) -> None:
         """A connection is served, in both directions, until its end."""
