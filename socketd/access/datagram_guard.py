@@ -12,7 +12,7 @@ exceeds the rate limit per source, and the first dropped datagram ends the loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection
 from random import random
 
 from attrs import frozen
@@ -21,7 +21,8 @@ from socketd.access.addresses import IPV4_BYTES, canonical, is_loopback, make_so
 from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE, Buckets, Clock
-from socketd.settings.networks import Prefixes
+from socketd.settings.model import AccessOptions, ProtocolSpec
+from socketd.settings.networks import ANY, network_words
 
 #: Why a datagram is dropped, in the order of the rules.
 SOURCE_PORT = "source_port"
@@ -35,6 +36,9 @@ REASONS = (
     BANNED, SOURCE_PORT, SOURCE_ADDRESS, DESTINATION, NETWORK, REPLY_SIZE, SOURCE_RATE,
     NETWORK_RATE, SERVICE_RATE,
 )  # fmt: skip
+
+#: Networks that are allowed by default, besides the addresses of this host.
+DATAGRAM_NETWORKS = network_words("loopback", "private")
 
 #: Ports below this belong to servers, not to clients (RFC 6335, 6).
 FIRST_UNRESERVED_PORT = 1024
@@ -77,33 +81,6 @@ class LocalAddresses:
     broadcasts: frozenset[bytes] = frozenset()
 
 
-@frozen
-class Rules:
-    """
-    The datagram rules of one service; rates are in datagrams per second.
-
-    @ivar networks: the sources that are served.
-    @ivar service_rate: the rate of all sources together.
-    @ivar network_rate: the rate of one network, with a burst in the same proportion;
-        C{None}: L{NETWORK_SHARE} times the rate of a source.
-    @ivar own_networks: the networks in which this host's own addresses are served, too.
-    @ivar prefixes: prefix lengths that define a source.
-    @ivar guard_loopback: whether the rules for ports and rates apply to loopback, too.
-    @ivar source_ports: source ports that are allowed although they are reserved or are
-        ports of this daemon. The protocol must not reply to replies.
-    """
-
-    networks: Networks
-    udp_rate: float
-    udp_burst: float
-    service_rate: float
-    network_rate: float | None = None
-    own_networks: Networks = Networks((), ())
-    prefixes: Prefixes = Prefixes()
-    guard_loopback: bool = False
-    source_ports: Container[int] = frozenset()
-
-
 class Guard:
     """
     Applies the rules to the datagrams of one socket.
@@ -113,7 +90,8 @@ class Guard:
 
     def __init__(
         self,
-        rules: Rules,
+        options: AccessOptions,
+        declared: ProtocolSpec,
         clock: Clock,
         own_ports: Callable[[], Collection[int]],
         local_addresses: Callable[[], LocalAddresses],
@@ -122,12 +100,18 @@ class Guard:
         bans: Bans | None = None,
     ) -> None:
         """
+        @param declared: what the protocol asks for: its own rates, and source ports that are
+            allowed although they are reserved or are ports of this daemon.
         @param own_ports: returns the ports of all datagram listeners of the daemon.
         @param local_addresses: returns the addresses that the host has now.
         @param bound: the address that the socket is bound to, as the kernel writes it.
         @raise OSError: when C{bound} is not an address.
         """
-        self._rules = rules
+        allow, deny = options.allow, options.deny
+        self._allowed = Networks(DATAGRAM_NETWORKS if allow is None else allow, deny)
+        self._own_allowed = Networks(ANY if allow is None else (), deny)
+        self._guards_loopback = options.guard_loopback
+        self._source_ports = declared.source_ports
         self._clock = clock
         self._own_ports = own_ports
         self._local = local_addresses
@@ -136,13 +120,15 @@ class Guard:
         # The kernel drops packets from outside with a source in 127/8 or ::1 (RFC 1122,
         # 3.2.1.3; RFC 4291, 2.5.3), so on a wildcard socket such a source is local.
         self._hears_loopback = is_loopback(address) or not any(address)
-        self._source_key = make_source_key(rules.prefixes)
-        rate, burst = rules.udp_rate, rules.udp_burst
+        self._source_key = make_source_key(options.source_prefix)
+        rate = options.udp_rate or declared.udp_rate
+        burst = options.udp_burst or declared.udp_burst
         self._sources = Buckets(rate, burst, clock, leak=LEAK, random=random)
-        share = NETWORK_SHARE if rules.network_rate is None else rules.network_rate / rate
+        network_rate = options.udp_network_rate
+        share = NETWORK_SHARE if network_rate is None else network_rate / rate
         self._networks = Buckets(rate * share, burst * share, clock)
-        whole = rules.service_rate
-        self._service = Buckets(whole, whole * SERVICE_BURST, clock)
+        served = options.udp_service_rate
+        self._service = Buckets(served, served * SERVICE_BURST, clock)
 
     def check_static(self, address: bytes, port: int) -> str | None:
         """
@@ -163,7 +149,7 @@ class Guard:
         for manual tests, unless C{guard_loopback} is set. An exempt source can start a
         loop between two services on this host.
         """
-        if self._rules.guard_loopback or not self._hears_loopback:
+        if self._guards_loopback or not self._hears_loopback:
             return False
         return is_loopback(address)
 
@@ -197,15 +183,15 @@ class Guard:
         return None if self._service.spend(b"", now) else SERVICE_RATE
 
     def _serves(self, address: bytes) -> bool:
-        if self._rules.networks.admits(address):
+        if self._allowed.admits(address):
             return True
-        return self._rules.own_networks.admits(address) and address in self._local().addresses
+        return self._own_allowed.admits(address) and address in self._local().addresses
 
     def _may_ask_from(self, port: int, address: bytes) -> bool:
         # No reply can be sent to port 0.
         if port == 0:
             return False
-        if port in self._rules.source_ports or self.is_exempt(address):
+        if port in self._source_ports or self.is_exempt(address):
             return True
         return (
             port >= FIRST_UNRESERVED_PORT

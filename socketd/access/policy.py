@@ -11,15 +11,11 @@ from attrs import define, field, frozen
 from socketd.access.addresses import is_loopback, packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.capacity import Capacity
-from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
+from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses
 from socketd.access.networks import Networks
 from socketd.access.rates import Sources
 from socketd.settings.model import AccessOptions, ServiceSettings
-from socketd.settings.networks import ANY, Network, network_words
-
-#: Networks that are allowed by default.
-STREAM_NETWORKS = ANY
-DATAGRAM_NETWORKS = network_words("loopback", "private")
+from socketd.settings.networks import ANY
 
 #: Default connections and rate (per second) of one source: xinetd's sample configuration
 #: has 10 and 10/s, but one address may be the NAT of a whole office.
@@ -139,7 +135,7 @@ def make_policy(
     per_source, rate = options.max_per_source, options.accept_rate
     return AccessPolicy(
         capacity=Capacity(options.max_connections, daemon),
-        networks=_networks(options, STREAM_NETWORKS),
+        networks=Networks(ANY if options.allow is None else options.allow, options.deny),
         sources=_sources(per_source or MAX_PER_SOURCE, rate or ACCEPT_RATE, options, clock),
         local_sources=_sources(per_source, rate, options, clock),
         deadlines=Deadlines(
@@ -151,10 +147,6 @@ def make_policy(
         ),
         bans=Bans(clock.seconds) if bans is None else bans,
     )
-
-
-def _networks(options: AccessOptions, default: tuple[Network, ...]) -> Networks:
-    return Networks(default if options.allow is None else options.allow, options.deny)
 
 
 def _sources(
@@ -181,17 +173,6 @@ def make_guard(
     """
     if sock.family == socket.AF_UNIX:
         return None
-    options, declared = service.policy, service.declared
-    rules = Rules(
-        networks=_networks(options, DATAGRAM_NETWORKS),
-        own_networks=Networks(ANY if options.allow is None else (), options.deny),
-        udp_rate=options.udp_rate or declared.udp_rate,
-        udp_burst=options.udp_burst or declared.udp_burst,
-        network_rate=options.udp_network_rate,
-        service_rate=options.udp_service_rate,
-        prefixes=options.source_prefix,
-        guard_loopback=options.guard_loopback,
-        source_ports=declared.source_ports,
-    )
+    terms = service.policy, service.declared
     bound = sock.getsockname()[0]
-    return Guard(rules, clock.seconds, own_ports, local_addresses, bound, bans=bans)
+    return Guard(*terms, clock.seconds, own_ports, local_addresses, bound, bans=bans)

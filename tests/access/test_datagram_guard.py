@@ -26,11 +26,10 @@ from socketd.access.datagram_guard import (
     SOURCE_PORT,
     Guard,
     LocalAddresses,
-    Rules,
 )
-from socketd.access.networks import Networks
 from socketd.access.rates import MAX_SOURCES, SOURCE_RATE
 from socketd.protocols.registry import installed
+from socketd.settings.model import AccessOptions, ProtocolSpec
 from socketd.settings.networks import ANY, Prefixes, parse_networks
 
 #: A source port that is always allowed.
@@ -93,12 +92,17 @@ class GuardCase(SynchronousTestCase):
         self.lot = 0.99
 
     def guard(
-        self, bound: str = "0.0.0.0", lots: Any = None, bans: Bans | None = None, **rules: Any
+        self,
+        bound: str = "0.0.0.0",
+        lots: Any = None,
+        bans: Bans | None = None,
+        declared: ProtocolSpec = ProtocolSpec(),
+        **options: Any,
     ) -> Guard:
         """Make one."""
-        defaults = {"networks": Networks(ANY, ()), "udp_rate": 1.0, "udp_burst": 8}
         return Guard(
-            Rules(**{**defaults, "service_rate": 5000.0, **rules}),
+            AccessOptions(**{"allow": ANY, **options}),
+            declared,
             self.clock.seconds,
             lambda: self.own_ports,
             lambda: HOST,
@@ -174,13 +178,13 @@ class PortTests(GuardCase):
     def test_allowed_ports(self) -> None:
         """A port that the service allows may ask, though it is reserved and our own."""
         self.own_ports = {123}
-        guard = self.guard(source_ports=frozenset({123}))
+        guard = self.guard(declared=ProtocolSpec(source_ports=frozenset({123})))
         allowed = [port for port in range(1024) if not check_static(guard, "192.0.2.3", port)]
         self.assertEqual(allowed, [123])
 
     def test_port_zero(self) -> None:
         """Port 0 is refused to all sources: no reply can be sent there."""
-        guard = self.guard(source_ports=frozenset({0, 123}))
+        guard = self.guard(declared=ProtocolSpec(source_ports=frozenset({0, 123})))
         for host in ("192.0.2.3", "127.0.0.1", "::1"):
             self.assertEqual(check_static(guard, host, 0), SOURCE_PORT)
 
@@ -260,9 +264,9 @@ class NetworkTests(GuardCase):
 
     def test_networks(self) -> None:
         """Only the networks that are allowed are served; loopback is no exception."""
-        networks = Networks(parse_networks("private"), parse_networks("10.0.0.0/24"))
+        allow, deny = parse_networks("private"), parse_networks("10.0.0.0/24")
         for guarded in (False, True):
-            guard = self.guard(networks=networks, guard_loopback=guarded)
+            guard = self.guard(allow=allow, deny=deny, guard_loopback=guarded)
             for host in ("10.0.1.1", "::ffff:10.0.1.1", "fe80::3%eth0", "192.168.0.1"):
                 self.assertIsNone(check_static(guard, host), host)
             for host in ("10.0.0.1", "192.0.2.3", "127.0.0.1", "::1", "2001:db8::3"):
@@ -270,22 +274,20 @@ class NetworkTests(GuardCase):
 
     def test_own_networks(self) -> None:
         """
-        This machine's own addresses are served besides, in the networks that the rules
-        say; others in these networks are not.
+        Where nothing else is allowed, this machine's own addresses are served besides, but for
+        those that are denied; others in their networks are not.
         """
-        nowhere = Networks((), ())
-        self.assertEqual(check_static(self.guard(networks=nowhere), "192.0.2.2"), NETWORK)
-        guard = self.guard(networks=nowhere, own_networks=Networks(ANY, ()))
+        self.assertEqual(check_static(self.guard(allow=()), "192.0.2.2"), NETWORK)
+        guard = self.guard(allow=None)
         self.assertEqual({check_static(guard, host) for host in OWN}, {None})
-        self.assertEqual({check_static(guard, host) for host in SOURCES}, {NETWORK})
-        denied = Networks(ANY, parse_networks("192.0.2.0/24"))
-        guard = self.guard(networks=nowhere, own_networks=denied)
+        self.assertEqual(check_static(guard, "192.0.2.3"), NETWORK)
+        guard = self.guard(allow=None, deny=parse_networks("192.0.2.0/24"))
         found = [check_static(guard, host) for host in ("192.0.2.2", "2001:db8::2")]
         self.assertEqual(found, [NETWORK, None])
 
     def test_order(self) -> None:
         """The first rule that fails gives the reason: port, then address, then network."""
-        guard = self.guard(networks=Networks((), ()))
+        guard = self.guard(allow=())
         peers = [("0.0.0.0", 7), ("0.0.0.0", PORT), ("8.8.8.8", PORT)]
         found = [check_static(guard, *peer) for peer in peers]
         self.assertEqual(found, [SOURCE_PORT, SOURCE_ADDRESS, NETWORK])
@@ -346,7 +348,7 @@ class RateTests(GuardCase):
 
     def test_prefix(self) -> None:
         """The addresses of one prefix are one source; IPv4 in IPv6 is IPv4."""
-        guard = self.guard(prefixes=Prefixes(31, 64))
+        guard = self.guard(source_prefix=Prefixes(31, 64))
         for pair in (
             ("2001:db8::1", "2001:db8::ffff:ffff"),
             ("192.0.2.4", "192.0.2.5"),
@@ -385,7 +387,7 @@ class RateTests(GuardCase):
         So have those of an IPv6 /64 where a source is less than that; other networks have
         their own rate.
         """
-        guard = self.guard(prefixes=Prefixes(32, 128))
+        guard = self.guard(source_prefix=Prefixes(32, 128))
         found = Counter(check_rate(guard, f"2001:db8:0:1::{number:x}") for number in range(600))
         self.assertEqual(found, {None: 512, NETWORK_RATE: 88})
         found = Counter(check_rate(guard, f"2001:db8:0:{number:x}::1") for number in range(2, 202))
@@ -396,7 +398,7 @@ class RateTests(GuardCase):
         The rate of a network can be set; its burst is in the same proportion to that of a
         source.
         """
-        guard = self.guard(network_rate=2.0)
+        guard = self.guard(udp_network_rate=2.0)
         found = Counter(check_rate(guard, f"203.0.113.{last}") for last in range(20))
         self.assertEqual(found, {None: 16, NETWORK_RATE: 4})
         self.clock.advance(1.0)
@@ -418,7 +420,7 @@ class RateTests(GuardCase):
         One above the rate is let through when the lot says so, of a source and of a
         network alike.
         """
-        guard = self.guard(network_rate=4.0)
+        guard = self.guard(udp_network_rate=4.0)
         self.assertEqual(self.admitted(guard, "203.0.113.1", 8), {None: 8})
         for last in range(2, 26):
             self.assertEqual(check_rate(guard, f"203.0.113.{last}"), None)
@@ -441,7 +443,7 @@ class RateTests(GuardCase):
     def test_service(self) -> None:
         """All sources together have the rate of the service, and nothing leaks there."""
         self.lot = 0.0
-        guard = self.guard(service_rate=100.0)
+        guard = self.guard(udp_service_rate=100.0)
         found = Counter(check_rate(guard, f"198.18.{number}.1") for number in range(250))
         self.assertEqual(found, {None: 100, SERVICE_RATE: 150})
         self.clock.advance(0.1)
@@ -450,7 +452,7 @@ class RateTests(GuardCase):
 
     def test_slow_service(self) -> None:
         """A service of less than one datagram a second answers one all the same."""
-        guard = self.guard(service_rate=0.1)
+        guard = self.guard(udp_service_rate=0.1)
         self.assertEqual(self.admitted(guard, "192.0.2.3", 3), {None: 1, SERVICE_RATE: 2})
         self.clock.advance(10.0)
         self.assertIsNone(check_rate(guard, "192.0.2.3"))
@@ -546,7 +548,7 @@ class HonestClientTests(GuardCase):
         """Make a guard with the rates of a protocol."""
         found = installed()[name]
         rates: dict[str, Any] = {"udp_rate": found.udp_rate, "udp_burst": found.udp_burst}
-        return self.guard(source_ports=found.source_ports, **rates)
+        return self.guard(declared=ProtocolSpec(source_ports=found.source_ports), **rates)
 
     def test_repeated(self) -> None:
         """Seven requests of one client at once are answered, however equal they are."""

@@ -14,8 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from socketd.access.addresses import packed
-from socketd.access.datagram_guard import DESTINATION, Guard, LocalAddresses, Rules
-from socketd.access.networks import Networks
+from socketd.access.datagram_guard import DESTINATION, Guard, LocalAddresses
 from socketd.common.system_clock import ClockState
 from socketd.net.datagram import mmsg, recent
 from socketd.net.datagram.batch_port import BatchedDatagramPort
@@ -30,6 +29,7 @@ from socketd.protocols.measure.stamp import StampDatagrams
 from socketd.protocols.measure.stamp_options import StampOptions
 from socketd.protocols.spec import NoRecord
 from socketd.settings.faults.values import Latency, Loss
+from socketd.settings.model import AccessOptions, ProtocolSpec
 from socketd.settings.networks import ANY, parse_networks
 from tests.net.datagram.kernel import Arrived, FakeSocket, Left, parsed_name
 from tests.net.faults.faulty_case import make_faults
@@ -224,10 +224,16 @@ class World:
     def _guard(self, address: Any) -> Guard | None:
         if self.family == socket.AF_UNIX:
             return None
-        networks = Networks(ANY, parse_networks("192.0.2.66 2001:db8:66::/48"))
-        rules = Rules(networks, 1.0, 3, 20.0)
+        denied = parse_networks("192.0.2.66 2001:db8:66::/48")
+        options = AccessOptions(allow=ANY, deny=denied, udp_burst=3, udp_service_rate=20.0)
         return Guard(
-            rules, self.reactor.seconds, lambda: (7,), LocalAddresses, address[0], lambda: 0.9
+            options,
+            ProtocolSpec(),
+            self.reactor.seconds,
+            lambda: (7,),
+            LocalAddresses,
+            address[0],
+            lambda: 0.9,
         )
 
     def step(self, first: int, second: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.access.addresses import packed
-from socketd.access.datagram_guard import Guard, LocalAddresses, Rules
-from socketd.access.networks import Networks
+from socketd.access.datagram_guard import Guard, LocalAddresses
 from socketd.net.datagram.port import DatagramTerms
+from socketd.settings.model import AccessOptions, ProtocolSpec
 from socketd.settings.networks import ANY
 from tests.net.datagram.case import DatagramCase
 
@@ -53,15 +53,9 @@ class GuardedCase(DatagramCase):
 
     def guard(self, host: str, lot: float = 0.99, **rules: Any) -> Guard:
         """Make a guard that nothing leaks through, but for a low C{lot}."""
-        usual = {
-            "networks": Networks(ANY, ()),
-            "udp_rate": 1.0,
-            "udp_burst": 8,
-            "service_rate": 5000.0,
-            "guard_loopback": True,
-        }
         return Guard(
-            Rules(**{**usual, **rules}),
+            AccessOptions(**{"allow": ANY, "guard_loopback": True, **rules}),
+            ProtocolSpec(),
             self.reactor.seconds,
             lambda: self.own_ports,
             lambda: self.local_addresses,

@@ -21,14 +21,13 @@ from socketd.access.datagram_guard import (
     SOURCE_ADDRESS,
     SOURCE_PORT,
 )
-from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram import recent
 from socketd.net.datagram.port import DatagramTerms
 from socketd.protocols.clock.daytime import daytime_line
 from socketd.protocols.clock.time import TimeOfDayDatagrams
 from socketd.protocols.messages.qotd import QotdDatagrams, QotdOptions
-from socketd.settings.networks import ANY, parse_networks
+from socketd.settings.networks import parse_networks
 from tests.net.datagram.guarded_case import LOOPBACK_BROADCAST, GuardedCase, broadcasts
 from tests.support.fakes import DatagramRecorder
 
@@ -107,14 +106,14 @@ class GuardedPortTests(GuardedCase):
 
     def test_network(self) -> None:
         """A denied source is dropped and counted, and its neighbour is served."""
-        self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
+        self.serve(deny=parse_networks("127.0.0.2"))
         self.assertEqual(self.answered(self.client("127.0.0.2"), b"a", b"b"), [])
         self.assertEqual(self.answered(self.client("127.0.0.3"), b"c"), [b"c"])
         self.check_dropped(**{NETWORK: 2})
 
     def test_mapped(self) -> None:
         """An IPv4 source of an IPv6 socket, which systemd may hand over, is an IPv4 one."""
-        self.serve(host="::", networks=Networks(ANY, parse_networks("127.0.0.2")))
+        self.serve(host="::", deny=parse_networks("127.0.0.2"))
         self.assertEqual(self.answered(self.client("127.0.0.2"), b"a", b"b"), [])
         self.assertEqual(self.answered(self.client("127.0.0.3"), b"c"), [b"c"])
         self.check_dropped(**{NETWORK: 2})
@@ -144,7 +143,7 @@ class GuardedPortTests(GuardedCase):
 
     def test_service_rate(self) -> None:
         """All sources together have the rate of the service."""
-        self.serve(service_rate=2.0)
+        self.serve(udp_service_rate=2.0)
         found = [self.answered(self.client(f"127.0.{n}.1"), b"x") for n in range(4)]
         self.assertEqual(found, [[b"x"], [b"x"], [], []])
         self.check_dropped(**{SERVICE_RATE: 2})
@@ -165,7 +164,7 @@ class GuardedPortTests(GuardedCase):
         All sources of one network have the rate of the network, which is counted under a
         reason of its own.
         """
-        self.serve(network_rate=2.0, udp_burst=1)
+        self.serve(udp_network_rate=2.0, udp_burst=1)
         found = [self.answered(self.client(f"127.0.0.{n}"), b"x") for n in range(2, 6)]
         self.assertEqual(found, [[b"x"], [b"x"], [], []])
         self.assertEqual(self.answered(self.client("127.0.1.2"), b"x"), [b"x"])
@@ -176,7 +175,7 @@ class GuardedPortTests(GuardedCase):
         In one turn each datagram is counted under its own reason, and the answers of the
         others are not mixed up.
         """
-        self.serve(udp_burst=2, networks=Networks(ANY, parse_networks("127.0.9.0/24")))
+        self.serve(udp_burst=2, deny=parse_networks("127.0.9.0/24"))
         good, denied, ours = self.client(), self.client("127.0.9.1"), self.client("127.0.0.7")
         self.own_ports.add(ours.getsockname()[1])
         for number in range(4):
@@ -191,8 +190,8 @@ class GuardedPortTests(GuardedCase):
         Loopback that is not guarded is free of the rules for ports and rates, and of no
         other: networks hold for it, too.
         """
-        networks = Networks(ANY, parse_networks("127.0.0.2"))
-        self.serve(guard_loopback=False, udp_burst=1, service_rate=1.0, networks=networks)
+        denied = parse_networks("127.0.0.2")
+        self.serve(guard_loopback=False, udp_burst=1, udp_service_rate=1.0, deny=denied)
         client = self.client()
         self.own_ports.add(client.getsockname()[1])
         self.assertEqual(self.answered(client, *[b"same"] * 70), [b"same"] * 70)
@@ -210,7 +209,7 @@ class GuardedPortTests(GuardedCase):
 
     def test_unix(self) -> None:
         """A UNIX socket has neither a guard nor a bound of its answers: no source is spoofed."""
-        terms = DatagramTerms(self.guard("0.0.0.0", networks=Networks((), ())), 0, False)
+        terms = DatagramTerms(self.guard("0.0.0.0", allow=()), 0, False)
         address = self.listen(Replier(b"x" * 999), self.path(), terms)
         client = self.bound(self.path())
         client.sendto(b"", address)
@@ -221,7 +220,7 @@ class GuardedPortTests(GuardedCase):
     def test_many_sources(self) -> None:
         """More sources than are cached are all checked and served alike."""
         self.patch(recent, "GENERATION", 16)
-        self.serve(udp_rate=1.0, udp_burst=1, network_rate=1000.0)
+        self.serve(udp_rate=1.0, udp_burst=1, udp_network_rate=1000.0)
         for number in range(64):
             with self.client(f"127.0.{number >> 8}.{number & 255}") as client:
                 self.assertEqual(self.answered(client, b"x"), [b"x"])
@@ -234,7 +233,7 @@ class GuardedPortTests(GuardedCase):
 
     def test_forget(self) -> None:
         """A verdict is cached until the port is told to forget it."""
-        self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
+        self.serve(deny=parse_networks("127.0.0.2"))
         ours, denied = self.client(), self.client("127.0.0.2")
         self.assertEqual(self.answered(ours, b"a"), [b"a"])
         self.assertEqual(self.answered(denied, b"b"), [])
@@ -384,7 +383,7 @@ class DestinationTests(GuardedCase):
 
     def test_dropped_between(self) -> None:
         """An answer that moves to the place of a dropped one takes its own address along."""
-        self.serve_at("0.0.0.0", networks=Networks(ANY, parse_networks("127.0.0.9")))
+        self.serve_at("0.0.0.0", deny=parse_networks("127.0.0.9"))
         good, denied = self.client(), self.client("127.0.0.9")
         for number in range(4):
             denied.sendto(b"no", ("127.0.0.5", self.number))
@@ -490,7 +489,7 @@ class TimestampedTests(DestinationTests):
 
     def test_dropped_is_not_told(self) -> None:
         """Each datagram is told with its own time, also behind one that was dropped."""
-        self.serve_at("0.0.0.0", networks=Networks(ANY, parse_networks("127.0.0.9")))
+        self.serve_at("0.0.0.0", deny=parse_networks("127.0.0.9"))
         good, denied = self.client(), self.client("127.0.0.9")
         for _ in range(3):
             denied.sendto(b"no", ("127.0.0.1", self.number))

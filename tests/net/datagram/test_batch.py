@@ -11,7 +11,6 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from socketd.access.datagram_guard import DESTINATION, NETWORK, REPLY_SIZE
-from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram.batch import DatagramBatch
 from socketd.net.datagram.port import DatagramTerms
@@ -19,7 +18,7 @@ from socketd.protocols.batches import IBatchProtocol, IDatagramBatch
 from socketd.protocols.clock.time import TimeOfDayDatagrams, time_reply
 from socketd.protocols.measure.echo import EchoDatagrams
 from socketd.settings.faults.values import Latency
-from socketd.settings.networks import ANY, parse_networks
+from socketd.settings.networks import parse_networks
 from tests.net.datagram.guarded_case import LOOPBACK_BROADCAST, GuardedCase
 from tests.net.faults.faulty_case import make_faults
 
@@ -110,8 +109,8 @@ class BatchTests(BatchCase):
         The guard is asked for each that is not trusted; those that it lets in are answered
         together with the others, each from the address that it asked.
         """
-        networks = Networks(ANY, parse_networks("127.0.0.9"))
-        self.serve(EchoDatagrams(), "0.0.0.0", udp_burst=3, networks=networks)
+        deny = parse_networks("127.0.0.9")
+        self.serve(EchoDatagrams(), "0.0.0.0", udp_burst=3, deny=deny)
         one, denied, other = self.client(), self.client("127.0.0.9"), self.client("127.0.1.2")
         for number in range(5):
             one.sendto(b"one %d" % number, ("127.0.0.5", self.number))

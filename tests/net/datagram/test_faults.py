@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface.verify import verifyObject
 
-from socketd.access.datagram_guard import REPLY_SIZE, Guard, LocalAddresses, Rules
-from socketd.access.networks import Networks
+from socketd.access.datagram_guard import REPLY_SIZE, Guard, LocalAddresses
 from socketd.net.datagram.port import DatagramTerms
 from socketd.net.faults.datagrams import MAX_REORDER_WAIT
 from socketd.settings.faults.values import Latency, Loss, Reorder
+from socketd.settings.model import AccessOptions, ProtocolSpec
 from socketd.settings.networks import ANY
 from tests.net.datagram.case import DatagramCase
 from tests.net.faults.faulty_case import make_faults
@@ -71,8 +71,11 @@ class FaultyPortTests(DatagramCase):
 
     def guarded(self, host: str, timestamped: bool = False) -> DatagramTerms:
         """Make the terms for sources that may be forged, of which all are served."""
-        rules = Rules(Networks(ANY, ()), 1e6, 10**6, 1e6, guard_loopback=True)
-        guard = Guard(rules, self.reactor.seconds, lambda: (), LocalAddresses, host)
+        options = AccessOptions(
+            allow=ANY, udp_rate=1e6, udp_burst=10**6, udp_service_rate=1e6, guard_loopback=True
+        )
+        clock = self.reactor.seconds
+        guard = Guard(options, ProtocolSpec(), clock, lambda: (), LocalAddresses, host)
         return DatagramTerms(guard, 0, timestamped)
 
     def ask(self, client: socket.socket, address: Any, *datagrams: bytes) -> None:
@@ -250,8 +253,8 @@ class FaultyPortTests(DatagramCase):
 
     def test_free_sources(self) -> None:
         """A client on loopback has its duplicates although they are longer together."""
-        rules = Rules(Networks(ANY, ()), 1.0, 8, 5000.0)
-        guard = Guard(rules, self.reactor.seconds, lambda: (), LocalAddresses, "127.0.0.1")
+        options, clock = AccessOptions(allow=ANY), self.reactor.seconds
+        guard = Guard(options, ProtocolSpec(), clock, lambda: (), LocalAddresses, "127.0.0.1")
         address = self.serve(terms=DatagramTerms(guard), duplicate=1.0)
         client = self.bound(("127.0.0.1", 0))
         self.ask(client, address, b"a", b"b")

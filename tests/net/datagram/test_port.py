@@ -20,12 +20,12 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.access.datagram_guard import Guard, LocalAddresses, Rules
-from socketd.access.networks import Networks
+from socketd.access.datagram_guard import Guard, LocalAddresses
 from socketd.net.datagram import mmsg, recent
 from socketd.net.datagram.batch_port import BatchedDatagramPort
 from socketd.net.datagram.mmsg import BATCH
 from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramTerms
+from socketd.settings.model import AccessOptions, ProtocolSpec
 from socketd.settings.networks import ANY
 from tests.net.datagram.case import DatagramCase
 from tests.support.fakes import DatagramRecorder
@@ -332,9 +332,9 @@ class DatagramPortTests(DatagramCase):
         pauses and serves the next ones.
         """
         own_ports = mock.Mock(side_effect=[MemoryError, ()])
-        rules = Rules(Networks(ANY, ()), 1.0, 8, 1.0, guard_loopback=True)
+        options = AccessOptions(allow=ANY, udp_service_rate=1.0, guard_loopback=True)
         clock = self.reactor.seconds
-        guard = Guard(rules, clock, own_ports, LocalAddresses, "127.0.0.1")
+        guard = Guard(options, ProtocolSpec(), clock, own_ports, LocalAddresses, "127.0.0.1")
         client = self.client(self.serve(guard=guard))
         client.send(b"x")
         self.reactor.turn()
