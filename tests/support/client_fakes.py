@@ -93,6 +93,7 @@ class MemoryTransport:
 
     def __init__(self, is_datagram: bool = False) -> None:
         self.is_datagram = is_datagram
+        self.can_half_close = not is_datagram
         self.calls: list[str] = []
         self.sent: list[bytes] = []
         self.producer: Any = None

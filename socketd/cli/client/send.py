@@ -22,18 +22,12 @@ from socketd.cli.client.stdio import (
     StandardOutput,
     TextInput,
 )
-from socketd.cli.common.arguments import add_address, add_timeout
+from socketd.cli.common.arguments import add_address, add_timeout, seconds
 from socketd.cli.common.output import note
 from socketd.cli.transport.connect import connect, load_tls
-from socketd.cli.transport.datagram import DatagramRequest
 from socketd.cli.transport.error_text import no_answer
-from socketd.cli.transport.interface import (
-    CallbackProducer,
-    InactivityTimer,
-    Receiver,
-    answer_within,
-)
-from socketd.cli.transport.tls_options import add_pause, add_tls
+from socketd.cli.transport.interface import CallbackProducer, InactivityTimer, Receiver
+from socketd.cli.transport.tls_options import add_tls
 from socketd.common.errors import CommandError
 
 #: Seconds without data after which a reply over TLS counts as complete and C{close_notify} is
@@ -50,7 +44,7 @@ MAX_DATAGRAM_PAYLOAD = 65507
 class Exchange(Receiver):
     """
     Sends an input, shuts down the write side, and writes the reply to an output until the peer's
-    EOF.
+    EOF; over datagrams, until the first.
 
     Backpressure applies in both directions. The inactivity timeout runs only while the peer is
     expected to act: the input is sent completely, or the write buffer is full because the peer
@@ -106,6 +100,8 @@ class Exchange(Receiver):
         self.has_reply = True
         self._output.write(data)
         self._watch()
+        if self.transport.is_datagram:
+            self.transport.loseConnection()
 
     def readConnectionLost(self) -> None:
         """Close on the peer's EOF, unless input is left to send."""
@@ -180,7 +176,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--newline", action="store_true", help="add a line end to TEXT")
     add_timeout(parser, "fail when the peer, at its turn, says nothing for so long")
     add_tls(parser)
-    add_pause(parser, QUIET_SECONDS)
+    parser.add_argument(
+        "--pause", metavar="SECONDS", type=seconds,
+        help="over TLS, which cannot end one direction only, the connection is closed when the "
+        "peer closes it, or when it has answered and then paused for so long "
+        f"(default {QUIET_SECONDS:g}; 0: only when the peer closes it)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -211,11 +212,7 @@ def send(
         if address.is_datagram:
             payload = DatagramPayload(source)
             source.start(payload)
-            request = DatagramRequest(await payload.done)
-            await connect(reactor, address, request)
-            output.write(await answer_within(reactor, timeout, request.reply))
-            await output.finish()
-            return
+            source = TextInput(await payload.done)
         exchange = Exchange(reactor, source, output, timeout, pause)
         await connect(reactor, address, exchange, timeout, tls)
         try:

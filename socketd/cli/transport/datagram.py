@@ -9,10 +9,8 @@ import struct
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, MessageLengthError
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -39,6 +37,7 @@ class DatagramTransport:
     """
 
     is_datagram = True
+    can_half_close = False
     arrived_at: int | None = None
     _control_size = 0
 
@@ -142,22 +141,3 @@ class DatagramTransport:
             self._reactor.callLater(0, self._lose, ConnectionDone())
 
     stopProducing = loseWriteConnection = abortConnection = loseConnection
-
-
-class DatagramRequest(Receiver):
-    """Sends one datagram; C{reply} fires with the first that comes back."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.reply: Deferred[bytes] = Deferred()
-
-    def connectionMade(self) -> None:
-        self.transport.write(self._data)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.transport.loseConnection()
-        self.reply.callback(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.reply.called:
-            self.reply.errback(reason)

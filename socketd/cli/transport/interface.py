@@ -61,6 +61,7 @@ class IClientTransport(IConsumer, IPushProducer, Interface):
     """
 
     is_datagram: bool = Attribute("Whether each piece of data is one datagram.")
+    can_half_close: bool = Attribute("Whether EOF can be sent and the whole reply still comes.")
 
     def loseWriteConnection() -> None:
         """Send EOF."""

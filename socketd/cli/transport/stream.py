@@ -105,7 +105,7 @@ class StreamTransport(Protocol):
 
     @property
     def can_half_close(self) -> bool:
-        """Whether EOF can be sent without risk to the rest of the reply: false for TLS."""
+        """False for TLS."""
         return not ISSLTransport.providedBy(self.transport)
 
     def write(self, data: bytes) -> None:

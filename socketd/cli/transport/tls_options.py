@@ -7,7 +7,7 @@ import argparse
 from attrs import frozen
 
 from socketd.cli.common.address import ENDPOINT, Address
-from socketd.cli.common.arguments import argument_type, seconds
+from socketd.cli.common.arguments import argument_type
 from socketd.common.errors import USAGE, CommandError
 from socketd.common.host_names import MAX_NAME, is_ip_address, parse_host
 
@@ -70,16 +70,6 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-v", "--verbose", action="store_true",
         help="tell on standard error what was agreed on and whose the certificate is",
-    )  # fmt: skip
-
-
-def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
-    """Add C{--pause}, which decides when a reply over TLS is complete."""
-    parser.add_argument(
-        "--pause", metavar="SECONDS", type=seconds,
-        help="over TLS, which cannot end one direction only, the connection is closed when the "
-        "peer closes it, or when it has answered and then paused for so long "
-        f"(default {default:g}; 0: only when the peer closes it)",
     )  # fmt: skip
 
 

@@ -15,7 +15,12 @@ from socketd.cli.client.send import QUIET_SECONDS, UNSENT, Exchange
 from socketd.cli.client.stdio import IInput, TextInput
 from socketd.cli.transport.stream import StreamTransport
 from socketd.common.errors import CommandError
-from tests.support.client_fakes import HalfCloseTransport, MemoryInput, MemoryOutput
+from tests.support.client_fakes import (
+    HalfCloseTransport,
+    MemoryInput,
+    MemoryOutput,
+    MemoryTransport,
+)
 
 TIMEOUT = 10
 
@@ -74,6 +79,30 @@ class ExchangeTests(SynchronousTestCase):
         self.stream.readConnectionLost()
         self.assertTrue(self.transport.disconnecting)
         self.end()
+
+    def test_datagrams(self) -> None:
+        """Over datagrams the first is the reply, an empty one too; there is no EOF."""
+        transport = MemoryTransport(is_datagram=True)
+        exchange = Exchange(self.clock, TextInput(b""), self.output, TIMEOUT)
+        transport.connect(exchange)
+        self.assertEqual((transport.sent, transport.calls), ([b""], []))
+        exchange.dataReceived(b"")
+        self.assertEqual((transport.calls, exchange.has_reply), (["close"], True))
+        exchange.connectionLost()
+        self.successResultOf(exchange.done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_datagram(self) -> None:
+        """One that does not come is given up; without a timeout it is waited for."""
+        transport = MemoryTransport(is_datagram=True)
+        exchange = Exchange(self.clock, TextInput(b"x"), self.output, 2.5)
+        transport.connect(exchange)
+        self.clock.advance(2.5)
+        exchange.connectionLost()
+        failure = self.failureResultOf(exchange.done, CommandError)
+        self.assertEqual(str(failure.value), "no answer within 2.5 s")
+        transport.connect(Exchange(self.clock, TextInput(b"x"), self.output, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lost_connection(self) -> None:
         """A connection that breaks is a failure."""

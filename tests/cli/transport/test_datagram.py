@@ -9,7 +9,6 @@ import sys
 import time
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, MessageLengthError
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.testing import MemoryReactorClock
@@ -17,9 +16,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
-from socketd.cli.transport.datagram import DatagramRequest, DatagramTransport
-from socketd.cli.transport.interface import CallbackProducer, Receiver, answer_within
-from socketd.common.errors import CommandError
+from socketd.cli.transport.datagram import DatagramTransport
+from socketd.cli.transport.interface import CallbackProducer, Receiver
 from tests.support.client_fakes import MemoryReceiver
 
 REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
@@ -182,43 +180,3 @@ class DatagramTransportTests(DatagramTestCase):
         self.assertEqual(self.reactor.getReaders(), [])
         transport.resumeProducing()
         self.assertEqual(self.reactor.getReaders(), [transport])
-
-
-class DatagramRequestTests(DatagramTestCase):
-    """Tests for L{DatagramRequest}."""
-
-    def send(self, seconds: float = 10, connected: Any = None) -> Deferred[bytes]:
-        self.request = DatagramRequest(b"")
-        if connected is None:
-            self.datagrams = self.connect(self.request)
-        else:
-            self.datagrams = self.transport(connected, self.request)
-        return Deferred.fromCoroutine(answer_within(self.reactor, seconds, self.request.reply))
-
-    def test_answer(self) -> None:
-        """The first datagram is the reply, an empty one too; then it is closed."""
-        reply = self.send()
-        self.assertEqual(self.peer.recv(9), b"")
-        self.peer.send(b"")
-        self.datagrams.doRead()
-        self.assertEqual(self.successResultOf(reply), b"")
-        self.reactor.advance(0)
-        self.assertEqual(self.datagrams.fileno(), -1)
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-
-    def test_no_answer(self) -> None:
-        """The error for no reply in time names the timeout."""
-        reply = self.send(2.5)
-        self.reactor.advance(2.5)
-        failure = self.failureResultOf(reply, CommandError)
-        self.assertEqual(str(failure.value), "no answer within 2.5 s")
-
-    def test_no_limit(self) -> None:
-        """Without a timeout, it waits."""
-        reply = self.send(0)
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-        self.assertNoResult(reply)
-
-    def test_cannot_be_sent(self) -> None:
-        """A request that cannot be sent is a failure at once."""
-        self.failureResultOf(self.send(connected=FailingSocket(REFUSED)), OSError)

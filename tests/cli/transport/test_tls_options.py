@@ -8,13 +8,12 @@ import io
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.arguments import add_address
+from socketd.cli.common.arguments import add_address, seconds
 from socketd.cli.main import Parser, main
 from socketd.cli.transport.tls_options import (
     MAX_PROTOCOL,
     MAX_PROTOCOLS,
     ClientTlsOptions,
-    add_pause,
     add_tls,
     tls_options,
 )
@@ -68,7 +67,7 @@ class TlsOptionsTests(SynchronousTestCase):
         parser = Parser()
         add_address(parser)
         add_tls(parser)
-        add_pause(parser, 1)
+        parser.add_argument("--pause", type=seconds)
         return parser.parse_args(argv)
 
     def test_good(self) -> None:
