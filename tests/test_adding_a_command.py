@@ -14,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.main import main
 from socketd.cli.operator import control_socket as command_line
 from socketd.cli.operator.console import ScriptView
-from socketd.cli.operator.control_socket import encode, read_answer
+from socketd.cli.operator.control_socket import read_answer
 from socketd.cli.operator.session import ConsoleSession
-from socketd.common.answers import text_of
+from socketd.common.answers import encode, text_of
 from socketd.common.commands import COMMANDS, Argument, Command
+from socketd.control import session
 from socketd.control.commands import FUNCTIONS, execute
 from socketd.control.console import Console
 from socketd.control.results import CommandResult
@@ -99,13 +100,13 @@ class DaemonSocket:
 
     def __init__(self, daemon: Daemon) -> None:
         self.transport = StringTransport()
-        factory = SessionFactory(daemon, lambda transport: "operator")
-        self.session: Any = factory.buildProtocol(None)
-        self.session.makeConnection(self.transport)
+        self.session: Any = SessionFactory(daemon).buildProtocol(None)
+        with mock.patch.object(session, "describe_peer", return_value="operator"):
+            self.session.makeConnection(self.transport)
 
     def ask(self, command: Command, arguments: dict[str, str]) -> Any:
         """Send a request; return the answer."""
-        self.session.dataReceived(encode(command, arguments))
+        self.session.dataReceived(encode(command, arguments).encode() + b"\n")
         return read_answer(self.transport.value())
 
     def close(self) -> None:

@@ -1,16 +1,35 @@
-"""The text form of the JSON objects that a daemon sends to operators: its answers and events."""
+"""
+The JSON objects between operators and a daemon: requests, and answers and events with their text
+form.
+"""
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from socketd.common.commands import COMMAND, DATA, Command
 from socketd.common.table import listing
 from socketd.common.text import one_line
 
 #: An answer, or an event: its values by key, as JSON has them.
 Answer = Mapping[str, Any]
+
+
+def encode(command: Command, arguments: Mapping[str, str]) -> str:
+    """Encode a request, whose bytes that are not UTF-8 are surrogate escapes."""
+    request = {COMMAND: command.name}
+    for argument in command.arguments:
+        if argument.key in arguments:
+            data = arguments[argument.key].encode("utf-8", "surrogateescape")
+            if argument.is_text:
+                request[DATA] = b64encode(data).decode()
+            else:
+                request[argument.key] = data.decode("utf-8", "backslashreplace")
+    return json.dumps(request)
 
 
 def text_of(found: Answer, width: int | None = None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from socketd.common.answers import encode
 from socketd.common.errors import FAILED, CommandError
 from socketd.common.text import one_line
 from socketd.control.ban_commands import banned
@@ -30,8 +31,6 @@ LIMIT = 3.0
 #: What the master does, as it would alone.
 Own = Callable[[], Deferred[CommandResult]]
 
-_ANSWER, _ROWS = "answer", "rows"
-
 #: Commands of which the workers hear by themselves.
 _TOLD = ("attend", "watch")
 
@@ -44,8 +43,9 @@ async def run_all(daemon: Daemon, request: Request, who: str, own: Own) -> Comma
     @param own: executes it in this process.
     """
     name = request.command.name
+    asked = {"line": encode(request.command, request.arguments), "who": who}
     if name in _OF_ONE:
-        return await _ask_owner(daemon, request, who, own)
+        return await _ask_owner(daemon, request.values[0], asked, own)
     if name in ("status", "services", "faults"):
         await daemon.refresh()
     result = await own()
@@ -55,24 +55,27 @@ async def run_all(daemon: Daemon, request: Request, who: str, own: Own) -> Comma
         # They were told by messages; what is answered behind these shows that all have them.
         await daemon.crew.ask("ping", LIMIT)
     if name in _TABLES or name in _CHANGES:
-        asked = daemon.crew.ask("request", LIMIT, line=request.line, who=who)
-        answers = [found and found.get(_ANSWER) for found in await asked]
+        found = await daemon.crew.ask("request", LIMIT, **asked)
+        answers = [one and one.get("answer") for one in found]
+        if name == "ban":
+            reset = _total(answers, "connections_reset")
+            result = banned(result.facts["source"], result.facts["seconds"], reset)
         if name in _CHANGES:
-            return _confirmed(_CHANGES[name](result, answers), answers)
+            return _confirmed(result, answers)
         return _TABLES[name](daemon, result, answers)
     return result
 
 
-async def _ask_owner(daemon: Daemon, request: Request, who: str, own: Own) -> CommandResult:
+async def _ask_owner(
+    daemon: Daemon, number: str, asked: Mapping[str, str], own: Own
+) -> CommandResult:
     """Ask the worker whose connection it is."""
-    number = request.values[0]
     if not (number.isascii() and number.isdigit()):
         return await own()
     worker = daemon.crew.owner(int(number))
-    asked = {"line": request.line, "who": who}
     answer = await daemon.crew.ask_one(worker, "request", LIMIT, **asked)
     try:
-        return _read((answer or {})[_ANSWER])
+        return _read((answer or {})["answer"])
     except (AttributeError, LookupError, TypeError, ValueError):
         text = f"worker {worker.index} does not answer; its connections are not known"
         raise CommandError(text) from None
@@ -87,7 +90,7 @@ def _read(answer: Mapping[str, Any]) -> CommandResult:
         raise CommandError(one_line(str(found["error"])), status, details)
     text = str(found.pop("text", ""))
     columns = [str(one) for one in found.pop("columns", ())]
-    rows = [[_value(row[name]) for name in columns] for row in found.pop(_ROWS, ())]
+    rows = [[_value(row[name]) for name in columns] for row in found.pop("rows", ())]
     units = {str(name): str(unit) for name, unit in found.pop("units", {}).items()}
     return CommandResult(text, columns, rows, found, units)
 
@@ -101,7 +104,7 @@ def _value(found: Any) -> Value:
 def _rows(columns: Sequence[str], answers: Sequence[Any]) -> Iterator[list[Value]]:
     """List the rows of answers; what is no row of such a table is left out."""
     for answer in answers:
-        for row in _get(answer, _ROWS, []):
+        for row in _get(answer, "rows", []):
             if isinstance(row, dict) and all(name in row for name in columns):
                 yield [_value(row[name]) for name in columns]
 
@@ -129,18 +132,14 @@ def _joined(*texts: str) -> str:
 # Tables
 
 
-def _number(row: Sequence[Any]) -> int:
-    return row[0] if isinstance(row[0], int) else 0
-
-
-def _seconds(column: int, row: Sequence[Any]) -> float:
-    return row[column] if isinstance(row[column], int | float) else 0.0
+def _figure(column: int, row: Sequence[Any]) -> float:
+    return row[column] if isinstance(row[column], int | float) else 0
 
 
 def _connections(daemon: Daemon, result: CommandResult, answers: Sequence[Any]) -> CommandResult:
-    found = sorted(_rows(result.columns, answers), key=_number)
+    found = sorted(_rows(result.columns, answers), key=partial(_figure, 0))
     listed, left = found[:MAX_ROWS], len(found[MAX_ROWS:]) + _total(answers, "more")
-    text, facts = left_out(left, _number(listed[-1])) if left and listed else ("", {})
+    text, facts = left_out(left, int(_figure(0, listed[-1]))) if left and listed else ("", {})
     text = _joined(text, _missing(answers, "does not answer"))
     return evolve(result, text=text, rows=listed, facts=facts)
 
@@ -148,7 +147,7 @@ def _connections(daemon: Daemon, result: CommandResult, answers: Sequence[Any]) 
 def _waiting(daemon: Daemon, result: CommandResult, answers: Sequence[Any]) -> CommandResult:
     # The oldest connection first; each worker lists its own in the order in which they wait.
     age = result.columns.index("age")
-    found = sorted(_rows(result.columns, answers), key=partial(_seconds, age), reverse=True)
+    found = sorted(_rows(result.columns, answers), key=partial(_figure, age), reverse=True)
     left = len(found[MAX_ROWS:])
     text = _joined(f"{left} more" if left else "", _missing(answers, "does not answer"))
     return evolve(result, text=text, rows=found[:MAX_ROWS])
@@ -160,7 +159,7 @@ def _sources(daemon: Daemon, result: CommandResult, answers: Sequence[Any]) -> C
     silent = result.columns.index("silent")
 
     def place(row: Sequence[Any]) -> tuple[int, float]:
-        return order.get(str(row[0]), len(order)), _seconds(silent, row)
+        return order.get(str(row[0]), len(order)), _figure(silent, row)
 
     found = sorted(_rows(result.columns, answers), key=place)
     return evolve(result, text=_missing(answers, "does not answer"), rows=found[:MAX_ROWS])
@@ -182,15 +181,6 @@ def _confirmed(result: CommandResult, answers: Sequence[Any]) -> CommandResult:
     return evolve(result, text=text)
 
 
-def _banned(result: CommandResult, answers: Sequence[Any]) -> CommandResult:
-    reset = _total(answers, "connections_reset")
-    return banned(result.facts["source"], result.facts["seconds"], reset)
-
-
-def _as_said(result: CommandResult, answers: Sequence[Any]) -> CommandResult:
-    return result
-
-
 async def _switch(daemon: Daemon, request: Request, result: CommandResult) -> CommandResult:
     """Switch a fault profile in all workers, with the seed that the master has drawn."""
     service, profile, now = request.values
@@ -207,8 +197,4 @@ _TABLES: dict[str, Callable[[Daemon, CommandResult, Sequence[Any]], CommandResul
     "sources": _sources,
     "listeners": _listeners,
 }
-_CHANGES: dict[str, Callable[[CommandResult, Sequence[Any]], CommandResult]] = {
-    "ban": _banned,
-    "unban": _as_said,
-    "log-level": _as_said,
-}
+_CHANGES = frozenset({"ban", "unban", "log-level"})

@@ -46,15 +46,6 @@ class Request:
         """The arguments in their order; empty where one is left out."""
         return [self.arguments.get(one.key, "") for one in self.command.arguments]
 
-    @property
-    def line(self) -> str:
-        """The JSON object that requests the same."""
-        found: dict[str, str] = {COMMAND: self.command.name, **self.arguments}
-        for one in self.command.arguments:
-            if one.is_text and one.key in found:
-                found[DATA] = binascii.b2a_base64(raw(found.pop(one.key)), newline=False).decode()
-        return json.dumps(found)
-
     def __str__(self) -> str:
         """Return the line that requests the same, for the log."""
         words = [self.command.name]

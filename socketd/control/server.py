@@ -2,16 +2,13 @@
 The control socket: its permissions and its session limit.
 
 File permissions control access (owner and group, 0660 from the moment the socket
-exists); the log names the peer by its kernel credentials (SO_PEERCRED).
+exists).
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import stat
-import struct
-from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -21,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from socketd.access.capacity import Capacity
 from socketd.access.policy import AccessPolicy, Deadlines
 from socketd.common.events import EventBus
-from socketd.control.session import Refusal, Session, WhoIs
+from socketd.control.session import Refusal, Session
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
@@ -42,17 +39,6 @@ BACKLOG = 16
 
 MODE = 0o660
 DIRECTORY_MODE = 0o750
-
-# struct ucred: pid, uid, gid (unix(7)).
-_CREDENTIALS = struct.Struct("3i")
-
-
-def describe_peer(transport: Any) -> str:
-    """Name the peer of a UNIX socket by its kernel credentials."""
-    sock: socket.socket = transport.getHandle()
-    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, gid = _CREDENTIALS.unpack(found)
-    return f"operator uid {uid} gid {gid} pid {pid}"
 
 
 def make_directory(path: str) -> None:
@@ -75,16 +61,15 @@ class SessionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, daemon: Daemon, who_is: WhoIs = describe_peer) -> None:
+    def __init__(self, daemon: Daemon) -> None:
         self.sessions: set[Session] = set()
         self._daemon = daemon
-        self._who_is = who_is
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         if len(self.sessions) < MAX_SESSIONS:
-            return Session(self._daemon, self._who_is, self.sessions)
+            return Session(self._daemon, self.sessions)
         text = f"there are {MAX_SESSIONS} sessions already"
-        return Refusal(self._daemon.event_bus, self._who_is, text)
+        return Refusal(self._daemon.event_bus, text)
 
 
 class OwnService(MultiService):

@@ -11,7 +11,8 @@ within it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import struct
 from typing import Any
 
 from attrs import define
@@ -37,8 +38,16 @@ MAX_LINE = 8192
 #: An idle session is closed after this long (seconds); a watching one is not.
 IDLE = 300.0
 
-#: Names the peer of a transport.
-WhoIs = Callable[[Any], str]
+# struct ucred: pid, uid, gid (unix(7)).
+_CREDENTIALS = struct.Struct("3i")
+
+
+def describe_peer(transport: Any) -> str:
+    """Name the peer of a UNIX socket by its kernel credentials."""
+    sock: socket.socket = transport.getHandle()
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(found)
+    return f"operator uid {uid} gid {gid} pid {pid}"
 
 
 @define(eq=False)
@@ -72,11 +81,10 @@ class Session(Protocol):
 
     transport: Any
 
-    def __init__(self, daemon: Daemon, who_is: WhoIs, sessions: set[Session]) -> None:
+    def __init__(self, daemon: Daemon, sessions: set[Session]) -> None:
         """@param sessions: has this session while it is open."""
         self.who = ""
         self._daemon = daemon
-        self._who_is = who_is
         self._sessions = sessions
         self._sessions.add(self)
         self._input = LineBuffer(MAX_LINE)
@@ -90,7 +98,7 @@ class Session(Protocol):
     # Callbacks of the transport
 
     def connectionMade(self) -> None:
-        self.who = self._who_is(self.transport)
+        self.who = describe_peer(self.transport)
         self._daemon.event_bus.emit(OPERATOR_CAME, who=self.who)
         self.transport.registerProducer(self, True)
         self._idle = self._daemon.reactor.callLater(IDLE, self._idled)
@@ -262,13 +270,12 @@ class Refusal(Protocol):
 
     transport: Any
 
-    def __init__(self, event_bus: EventBus, who_is: WhoIs, text: str) -> None:
+    def __init__(self, event_bus: EventBus, text: str) -> None:
         self._event_bus = event_bus
-        self._who_is = who_is
         self._text = text
 
     def connectionMade(self) -> None:
-        who = self._who_is(self.transport)
+        who = describe_peer(self.transport)
         self._event_bus.emit(OPERATOR_REFUSED, who=who, error=self._text)
         self.transport.write(f"error: {self._text}\n\n".encode())
         self.transport.loseConnection()

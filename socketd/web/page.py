@@ -24,7 +24,7 @@ from socketd.common.host_names import bracketed
 from socketd.control.commands import respond
 from socketd.control.requests import IOperatorSession, parse_request
 from socketd.control.results import error_answer
-from socketd.control.server import describe_peer
+from socketd.control.session import describe_peer
 from socketd.daemon.daemon import Daemon
 from socketd.net.own_listener import OwnListener
 from socketd.web.guard import TOKEN, PageGuard

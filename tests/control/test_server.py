@@ -11,7 +11,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.control.server import ControlService, describe_peer, make_directory
+from socketd.control.server import ControlService, make_directory
+from socketd.control.session import describe_peer
 from socketd.daemon.state import CannotStart
 from tests.control.fakes import make_daemon
 

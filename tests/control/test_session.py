@@ -66,7 +66,8 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.daemon = make_daemon()
         self.names = iter(f"operator uid 1000 gid 1000 pid {pid}" for pid in range(1, 100))
-        self.factory = SessionFactory(self.daemon, lambda transport: next(self.names))
+        self.patch(sessions, "describe_peer", lambda transport: next(self.names))
+        self.factory = SessionFactory(self.daemon)
         self.client = Client(self)
 
 

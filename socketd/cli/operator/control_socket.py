@@ -11,15 +11,14 @@ import os
 import socket
 import stat
 from argparse import ArgumentParser, Namespace
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
 from socketd.cli.common.arguments import add_timeout
 from socketd.cli.common.output import emit
-from socketd.common.answers import Answer, text_of
-from socketd.common.commands import COMMAND, DATA, Command
+from socketd.common.answers import Answer, encode, text_of
+from socketd.common.commands import Command
 from socketd.common.errors import FAILED, GOOD, CommandError, reason_of
 from socketd.common.paths import runtime_directory
 from socketd.common.text import one_line
@@ -75,21 +74,6 @@ def find_socket(
     return next(filter(exists, places), places[0])
 
 
-def encode(command: Command, arguments: Mapping[str, str]) -> bytes:
-    """
-    Encode a request, whose bytes that are not UTF-8 are surrogate escapes, as a line of JSON.
-    """
-    request = {COMMAND: command.name}
-    for argument in command.arguments:
-        if argument.key in arguments:
-            data = os.fsencode(arguments[argument.key])
-            if argument.is_text:
-                request[DATA] = b64encode(data).decode()
-            else:
-                request[argument.key] = data.decode("utf-8", "backslashreplace")
-    return json.dumps(request).encode() + b"\n"
-
-
 def read_answer(line: bytes) -> dict[str, Any]:
     """Parse a line from the daemon; raise L{CommandError} if it is not a JSON object."""
     text = line.decode("utf-8", "replace")
@@ -137,7 +121,7 @@ class ControlSocket:
 
     def ask(self, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:
         """Send a request, and wait for its answer, which may be an error."""
-        self._send(encode(command, arguments))
+        self._send(encode(command, arguments).encode() + b"\n")
         return self._next()
 
     def listen(self) -> Iterator[Answer]:
@@ -232,7 +216,9 @@ class ControlCommand:
         for argument in self._arguments:
             value = getattr(arguments, argument.key)
             words += value if isinstance(value, list) else [value] if value is not None else []
-        return self._command.split(" ".join(words))
+        # The original bytes of the arguments, in any encoding.
+        line = os.fsencode(" ".join(words)).decode("utf-8", "surrogateescape")
+        return self._command.split(line)
 
 
 def ask(control: ControlSocket, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:

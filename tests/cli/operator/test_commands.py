@@ -16,12 +16,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.operator import control_socket
 from socketd.cli.operator.control_socket import (
     SYSTEM_DIRECTORY,
-    encode,
     explain,
     find_socket,
     read_answer,
     render,
 )
+from socketd.common.answers import encode
 from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
 from tests.support.command_line import run_main
@@ -61,9 +61,9 @@ class LineTests(SynchronousTestCase):
     def test_encode(self) -> None:
         """A request is one line, a JSON object; a text may be any bytes."""
         found = encode(COMMANDS["reply"], {"id": "1", "text": "a\n\udcff"})
-        self.assertEqual(found, b'{"command": "reply", "id": "1", "data": "YQr/"}\n')
+        self.assertEqual(found, '{"command": "reply", "id": "1", "data": "YQr/"}')
         found = encode(COMMANDS["watch"], {"service": "a\n\udcff"})
-        self.assertEqual(found, b'{"command": "watch", "service": "a\\n\\\\xff"}\n')
+        self.assertEqual(found, '{"command": "watch", "service": "a\\n\\\\xff"}')
 
     def test_read_answer(self) -> None:
         """Anything but a JSON object is an error; a refusal keeps its text."""
