@@ -28,9 +28,9 @@ from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.command import is_xinetd
 from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import Findings
-from socketd.cli.migrate.xinetd_files import Reader, SourceFiles, UnreadableError
+from socketd.cli.migrate.xinetd_files import Reader, UnreadableError
 from socketd.cli.record.recording import CLOSE, RESET, SILENCE, Recording
-from socketd.cli.system.development_ca import issue_client, load_authority, utc
+from socketd.cli.system.development_ca import CLIENT, issue, load_authority, utc
 from socketd.cli.system.serve_arguments import Sections
 from socketd.cli.transport import tls
 from socketd.cli.transport.tls_options import ClientTlsOptions
@@ -285,8 +285,8 @@ def check_listen(data: bytes) -> None:
             check_listener(parse_listener(one, RUNTIME))
 
 
-class NoFiles(SourceFiles):
-    """A file system of which nothing is read: what is included is not there."""
+class NoFiles(Reader):
+    """Reads nothing that is included: it is not there."""
 
     def lines(self, path: str) -> list[str]:
         raise UnreadableError("cannot be read")
@@ -299,7 +299,7 @@ def read_superserver(lines: list[str]) -> Findings:
     """Read a file of xinetd or inetd."""
     findings = Findings()
     if is_xinetd(lines):
-        reader = Reader(NoFiles(), findings)
+        reader = NoFiles(findings)
         reader.read_file("FILE", lines)
         xinetd_services.find(reader)
     else:
@@ -649,7 +649,7 @@ def check_client(path: str) -> None:
     reads: tuple[Callable[[], Any], ...] = (
         lambda: tls.load(options),
         lambda: [names_of(one) for one in load_certificates(path)],
-        lambda: issue_client(load_authority(path, path, utc(NOW)), utc(NOW), 1),
+        lambda: issue(load_authority(path, path, utc(NOW)), [CLIENT], utc(NOW), 1, True),
     )
     for read in reads:
         try:

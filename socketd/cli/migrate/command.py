@@ -13,7 +13,7 @@ from socketd.cli.common.output import emit, note
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import NOT_READ, Findings, Note, Place
-from socketd.cli.migrate.xinetd_files import Reader, SourceFiles, UnreadableError
+from socketd.cli.migrate.xinetd_files import Reader, UnreadableError
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
 from socketd.common.errors import BAD_CONFIGURATION, GOOD, CommandError
 from socketd.configuration import configure
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 def read(paths: Sequence[str]) -> Findings:
     """Read several configurations as one."""
     findings = Findings()
-    reader = Reader(SourceFiles(), findings)
+    reader = Reader(findings)
     for path in paths:
         _read(path, reader)
     xinetd_services.find(reader)
@@ -74,7 +74,7 @@ def read(paths: Sequence[str]) -> Findings:
 def _read(path: str, reader: Reader) -> None:
     if not os.path.isdir(path):
         try:
-            _sort(path, reader.files.lines(path), reader)
+            _sort(path, reader.lines(path), reader)
         except UnreadableError as error:
             reader.findings.note(Place(path), str(error), is_loud=True, verb=NOT_READ)
         return

@@ -29,8 +29,6 @@ UNITS = {"": "", "k": "KiB", "m": "MiB"}
 #: Fields of an entry: service, socket type, protocol, wait or nowait, user, program.
 LEAST_FIELDS = 6
 
-_BLANK = " \t\r\f\v"
-_WORD = re.compile(rf"[^{_BLANK}]+")
 _PROTOCOL = re.compile(r"(tcp|udp)(46|4|6only|6|)((?:/[a-z0-9]+)*)((?:,[a-z]+=[0-9]+[km]?)*)")
 _BUFFER = re.compile(r",([a-z]+)=([0-9]{1,9})([km]?)(?=,|$)")
 _WAIT = re.compile(r"(no)?wait(?:([.:/])([0-9]{1,9})(?:/([0-9]{1,9}))?(?:/([0-9]{1,9}))?)?")
@@ -72,12 +70,12 @@ def _rows(lines: list[str], file: str, findings: model.Findings) -> Iterator[Row
     default: tuple[str, ...] = (ALL,)
     for place, text in _joined(lines, file):
         if text.startswith(OFF):
-            words = _WORD.findall(text.removeprefix(OFF))
+            words = model.WORD.findall(text.removeprefix(OFF))
             findings.switched_off(place, f"service {' '.join(words)}")
-        elif text.startswith(POLICY) and text.removeprefix(POLICY).strip(_BLANK):
+        elif text.startswith(POLICY) and text.removeprefix(POLICY).strip(model.BLANK):
             findings.note(place, text, is_loud=True)
         elif not text.startswith("#"):
-            first, *fields = _WORD.findall(text)
+            first, *fields = model.WORD.findall(text)
             hosts, colon, name = first.rpartition(":")
             if colon and not name and fields:
                 name, *fields = fields
@@ -94,9 +92,9 @@ def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[model.Place, str]
     """Join continuation lines, which begin with white space, to their entries."""
     current: tuple[model.Place, list[str]] | None = None
     for number, line in enumerate(lines, 1):
-        text = line.strip(_BLANK)
+        text = line.strip(model.BLANK)
         is_entry = bool(text) and not text.startswith("#")
-        if current and is_entry and line[0] in _BLANK:
+        if current and is_entry and line[0] in model.BLANK:
             current[1].append(text)
             continue
         if current and (text or not line):

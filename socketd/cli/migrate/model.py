@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import define, evolve, field, frozen
@@ -31,6 +33,10 @@ MAX_CAP = 1_000_000
 NOT_CONVERTED = "not converted"
 SWITCHED_OFF = "switched off"
 NOT_READ = "not read"
+
+#: White space in a line of a super-server's file, and what it separates.
+BLANK = " \t\r\f\v"
+WORD = re.compile(rf"[^{BLANK}]+")
 
 _LITERAL = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
 
@@ -117,7 +123,7 @@ class Findings:
     notes: list[Note] = field(factory=list)
     left: int = 0
     off: int = 0
-    _taken: dict[tuple[str, int], dict[str, Place]] = field(factory=dict)
+    _taken: dict[tuple[str, int], set[str]] = field(factory=partial(defaultdict, set))
 
     def note(
         self, place: Place, text: str, is_loud: bool = False, verb: str = NOT_CONVERTED
@@ -142,14 +148,13 @@ class Findings:
             self.leave(service.place, f"service {service.label}")
             return
         for address in free:
-            taken = self._taken.setdefault((address.transport, address.port), {})
-            taken[address.host] = service.place
+            self._taken[address.transport, address.port].add(address.host)
         others = [Note(service.place, str(a)) for a in service.addresses if a not in free]
         self.services.append(evolve(service, addresses=free, notes=(*service.notes, *others)))
 
     def _is_taken(self, address: ListenAddress) -> bool:
         """Check whether a service has the address; the wildcard overlaps all."""
-        taken = self._taken.get((address.transport, address.port), {})
+        taken = self._taken[address.transport, address.port]
         return bool(taken) if not address.host else address.host in taken or "" in taken
 
 

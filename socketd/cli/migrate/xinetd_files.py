@@ -55,15 +55,30 @@ class UnreadableError(Exception):
 
 
 @define
-class SourceFiles:
-    """Reads files, with a limit on their number."""
+class Reader:
+    """
+    Reads files and their includes, with a limit on their number.
 
-    count: int = 0
+    @ivar services: the services in xinetd's reading order, each with the access lists of the
+        C{defaults} read so far.
+    @ivar switches: the service lists of C{defaults}: places by lower-case name.
+    @ivar is_unusable: whether C{defaults} has an error that may hide an access restriction; xinetd
+        exits on it.
+    """
+
+    findings: Findings
+    services: list[tuple[Entry, dict[str, Sources]]] = field(factory=list)
+    defaults: dict[str, Attribute] = field(factory=dict)
+    access: dict[str, Sources] = field(factory=dict)
+    switches: dict[str, dict[str, Place]] = field(factory=dict)
+    has_defaults: bool = False
+    is_unusable: bool = False
+    _count: int = 0
 
     def lines(self, path: str) -> list[str]:
         """Read the lines of a file; bytes that are not UTF-8 become surrogate escapes."""
-        self.count += 1
-        if self.count > MAX_FILES:
+        self._count += 1
+        if self._count > MAX_FILES:
             raise UnreadableError(f"more than {MAX_FILES} files")
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
@@ -86,28 +101,6 @@ class SourceFiles:
         except (OSError, ValueError) as error:
             raise UnreadableError(reason_of(error)) from error
 
-
-@define
-class Reader:
-    """
-    Reads files and their includes.
-
-    @ivar services: the services in xinetd's reading order, each with the access lists of the
-        C{defaults} read so far.
-    @ivar switches: the service lists of C{defaults}: places by lower-case name.
-    @ivar is_unusable: whether C{defaults} has an error that may hide an access restriction; xinetd
-        exits on it.
-    """
-
-    files: SourceFiles
-    findings: Findings
-    services: list[tuple[Entry, dict[str, Sources]]] = field(factory=list)
-    defaults: dict[str, Attribute] = field(factory=dict)
-    access: dict[str, Sources] = field(factory=dict)
-    switches: dict[str, dict[str, Place]] = field(factory=dict)
-    has_defaults: bool = False
-    is_unusable: bool = False
-
     def read_file(self, path: str, lines: list[str], depth: int = 0) -> None:
         """Read the lines of a file that is included at a depth."""
         self.findings.files.append(path)
@@ -127,7 +120,7 @@ class Reader:
     def files_of(self, directory: str, place: Place) -> Iterator[tuple[str, list[str]]]:
         """Read files of a directory; not those with a dot or a trailing tilde, as xinetd does."""
         try:
-            names = self.files.names(directory)
+            names = self.names(directory)
         except UnreadableError as error:
             self._not_read(place, directory, error)
             return
@@ -140,7 +133,7 @@ class Reader:
 
     def _file(self, path: str, place: Place) -> Iterator[tuple[str, list[str]]]:
         try:
-            lines = self.files.lines(path)
+            lines = self.lines(path)
         except UnreadableError as error:
             self._not_read(place, path, error)
         else:

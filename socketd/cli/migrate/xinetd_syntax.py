@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from socketd.cli.migrate.model import Findings, Place
+from socketd.cli.migrate.model import BLANK, WORD, Findings, Place
 
 SERVICE = "service"
 DEFAULTS = "defaults"
@@ -20,9 +20,7 @@ INCLUDE = "include"
 INCLUDEDIR = "includedir"
 KEYWORDS = (SERVICE, DEFAULTS, INCLUDE, INCLUDEDIR)
 
-_BLANK = " \t\r\f\v"
-_WORD = re.compile(rf"[^{_BLANK}]+")
-_ATTRIBUTE = re.compile(rf"([^{_BLANK}=]+)[{_BLANK}]+(\+=|-=|=)(.*)", re.DOTALL)
+_ATTRIBUTE = re.compile(rf"([^{BLANK}=]+)[{BLANK}]+(\+=|-=|=)(.*)", re.DOTALL)
 
 
 @frozen
@@ -60,10 +58,10 @@ Line = tuple[Place, str]
 
 def entries(lines: list[str], file: str, findings: Findings) -> Iterator[Entry]:
     """Parse the entries of a file; lines with a syntax error are added to the findings."""
-    numbered = ((Place(file, number), line.strip(_BLANK)) for number, line in enumerate(lines, 1))
+    numbered = ((Place(file, number), line.strip(BLANK)) for number, line in enumerate(lines, 1))
     rest = ((place, line) for place, line in numbered if line and not line.startswith("#"))
     for place, line in rest:
-        first, *names = _WORD.findall(line)
+        first, *names = WORD.findall(line)
         keyword = first.lower()
         if keyword not in KEYWORDS or (keyword != DEFAULTS and not names):
             findings.note(place, line, is_loud=True)
@@ -94,7 +92,7 @@ def _block(rest: Iterator[Line], findings: Findings) -> list[Attribute] | None:
             _skip(rest)
             return None
         name, operator, values = match.groups()
-        words = tuple(_WORD.findall(values))
+        words = tuple(WORD.findall(values))
         attributes.append(Attribute(name.lower(), operator, words, place))
     return None
 

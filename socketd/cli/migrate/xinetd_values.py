@@ -15,10 +15,8 @@ from attrs import frozen
 
 from socketd.cli.migrate import model
 from socketd.cli.migrate.xinetd_syntax import Attribute
+from socketd.settings.networks import ANY, Network
 
-Network = IPv4Network | IPv6Network
-
-ANY = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 LOCALHOST = (IPv4Network("127.0.0.1"), IPv6Network("::1"))
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
 

@@ -111,10 +111,10 @@ def make(
     else:
         authority = development_ca.make_authority(today)
         files += _files(directory, AUTHORITY, authority)
-    server = development_ca.issue_server(authority, names, today, days)
+    server = development_ca.issue(authority, names, today, days)
     # The chain includes the authority: peers that do not know it can at least display it.
     issued = _files(directory, SERVER, server, authority.certificate_pem)
-    client = development_ca.issue_client(authority, today, days)
+    client = development_ca.issue(authority, [development_ca.CLIENT], today, days, is_client=True)
     issued += _files(directory, CLIENT, client)
     return files + [evolve(file, may_replace=is_forced) for file in issued]
 

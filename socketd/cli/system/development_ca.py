@@ -91,30 +91,12 @@ def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issue
     return Issued(certificate, key)
 
 
-def issue_server(authority: Issued, names: Sequence[str], now: datetime, days: int) -> Issued:
-    """Issue a server certificate for results of C{parse_name}, within the authority's validity."""
-    common = names[0] if len(names[0]) <= MAX_COMMON_NAME else SERVER
-    return _issue(authority, common, names, ExtendedKeyUsageOID.SERVER_AUTH, now, days)
-
-
-def issue_client(authority: Issued, now: datetime, days: int) -> Issued:
-    """Issue a client certificate, whose validity is limited to that of the authority."""
-    return _issue(authority, CLIENT, [CLIENT], ExtendedKeyUsageOID.CLIENT_AUTH, now, days)
-
-
-def utc(seconds: float) -> datetime:
-    """Convert a Unix time to UTC in whole seconds, as a certificate has it."""
-    return datetime.fromtimestamp(int(seconds), UTC)
-
-
-def _issue(
-    authority: Issued,
-    common: str,
-    names: Sequence[str],
-    purpose: x509.ObjectIdentifier,
-    now: datetime,
-    days: int,
+def issue(
+    authority: Issued, names: Sequence[str], now: datetime, days: int, is_client: bool = False
 ) -> Issued:
+    """Issue a certificate for results of C{parse_name}, within the authority's validity."""
+    common = names[0] if len(names[0]) <= MAX_COMMON_NAME else SERVER
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
     above = authority.certificate
     begin = max(now - BACKDATED, above.not_valid_before_utc)
     end = min(now + timedelta(days=days), above.not_valid_after_utc)
@@ -127,6 +109,11 @@ def _issue(
         (x509.ExtendedKeyUsage([purpose]), False),
         (x509.SubjectAlternativeName(map(_general_name, names)), False),
     )
+
+
+def utc(seconds: float) -> datetime:
+    """Convert a Unix time to UTC in whole seconds, as a certificate has it."""
+    return datetime.fromtimestamp(int(seconds), UTC)
 
 
 def _signed(

@@ -23,8 +23,7 @@ from socketd.cli.system.development_ca import (
     BACKDATED,
     CLIENT,
     Issued,
-    issue_client,
-    issue_server,
+    issue,
     load_authority,
     make_authority,
     utc,
@@ -50,7 +49,7 @@ def stranger() -> Issued:
 
 @cache
 def server() -> Issued:
-    return issue_server(authority(), ["localhost"], today(), 30)
+    return issue(authority(), ["localhost"], today(), 30)
 
 
 def verify(
@@ -76,12 +75,12 @@ def foreign(key: Any, algorithm: hashes.SHA256 | None) -> Issued:
 
 
 class ServerTests(SynchronousTestCase):
-    """Tests for L{issue_server}."""
+    """Tests for L{issue}."""
 
     def test_names(self) -> None:
         """A server is trusted under each of its names, whatever the kind, and under no other."""
         names = ["localhost", "127.0.0.1", "::1", "*.example.com"]
-        issued = issue_server(authority(), names, today(), 30)
+        issued = issue(authority(), names, today(), 30)
         for name in ("localhost", "127.0.0.1", "::1", "a.example.com"):
             self.assertEqual(len(verify(issued, authority(), name)), 2)
         for name in ("example.com", "a.b.example.com", "127.0.0.2", "::2", "other"):
@@ -93,7 +92,7 @@ class ServerTests(SynchronousTestCase):
 
     def test_days(self) -> None:
         """It is good from a little before now for as many days as are asked for."""
-        issued = issue_server(authority(), ["localhost"], today(), 30)
+        issued = issue(authority(), ["localhost"], today(), 30)
         end = issued.certificate.not_valid_after_utc
         self.assertEqual(end - issued.certificate.not_valid_before_utc,
                          timedelta(days=30) + BACKDATED)
@@ -106,10 +105,10 @@ class ServerTests(SynchronousTestCase):
     def test_within_authority(self) -> None:
         """It begins not before its authority does, and ends not after it."""
         soon = authority().certificate.not_valid_after_utc - timedelta(days=2)
-        issued = issue_server(authority(), ["localhost"], soon, 30).certificate
+        issued = issue(authority(), ["localhost"], soon, 30).certificate
         self.assertEqual(issued.not_valid_after_utc, authority().certificate.not_valid_after_utc)
         early = authority().certificate.not_valid_before_utc
-        issued = issue_server(authority(), ["localhost"], early, 30).certificate
+        issued = issue(authority(), ["localhost"], early, 30).certificate
         self.assertEqual(issued.not_valid_before_utc, early)
 
     def test_extensions(self) -> None:
@@ -131,18 +130,18 @@ class ServerTests(SynchronousTestCase):
     def test_long_name(self) -> None:
         """A name that is too long for a common name is an alternative name all the same."""
         name = ".".join(["a" * 60] * 3)
-        issued = issue_server(authority(), [name], today(), 30)
+        issued = issue(authority(), [name], today(), 30)
         verify(issued, authority(), name)
         common = issued.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         self.assertEqual(common[0].value, "socketd development server")
 
 
 class ClientTests(SynchronousTestCase):
-    """Tests for L{issue_client}."""
+    """Tests for L{issue}."""
 
     def test_client(self) -> None:
         """A client is trusted as a client, and as no server."""
-        issued = issue_client(authority(), today(), 30)
+        issued = issue(authority(), [CLIENT], today(), 30, is_client=True)
         verifier = (
             PolicyBuilder().store(Store([authority().certificate])).time(today())
             .build_client_verifier()
@@ -166,7 +165,7 @@ class AuthorityTests(SynchronousTestCase):
     def test_loaded(self) -> None:
         """An authority that was written and read again issues what the first is trusted for."""
         loaded = self.load(authority().certificate_pem, authority().key_pem)
-        issued = issue_server(loaded, ["localhost"], today(), 30)
+        issued = issue(loaded, ["localhost"], today(), 30)
         verify(issued, authority(), "localhost")
 
     def test_unlike(self) -> None:
@@ -202,7 +201,7 @@ class AuthorityTests(SynchronousTestCase):
     def test_identifier(self) -> None:
         """What it issues points to the authority by the identifier that this one has."""
         above = authority().certificate.extensions
-        below = issue_client(authority(), today(), 30).certificate.extensions
+        below = issue(authority(), [CLIENT], today(), 30, is_client=True).certificate.extensions
         own = above.get_extension_for_class(x509.SubjectKeyIdentifier).value
         named = below.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         self.assertEqual(named.key_identifier, own.digest)
@@ -212,7 +211,7 @@ class AuthorityTests(SynchronousTestCase):
         key = rsa.generate_private_key(65537, 2048)
         other = foreign(key, hashes.SHA256())
         loaded = self.load(other.certificate_pem, other.key_pem)
-        issued = issue_server(loaded, ["localhost"], today(), 30).certificate
+        issued = issue(loaded, ["localhost"], today(), 30).certificate
         issued.verify_directly_issued_by(other.certificate)
         named = issued.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         computed = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
