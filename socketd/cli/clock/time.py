@@ -14,12 +14,7 @@ from socketd.cli.clock import ntp_query
 from socketd.cli.clock.ntp_query import NtpQuery, NtsProof
 from socketd.cli.clock.time_query import AUTO, EPOCHS, query, read_daytime, read_reply
 from socketd.cli.common.address import MAX_PORT, Address, parse, parse_bare_host
-from socketd.cli.common.arguments import (
-    ADDRESS_HELP,
-    add_timeout,
-    argument_type,
-    whole_number,
-)
+from socketd.cli.common.arguments import ADDRESS_HELP, add_timeout, argument_type, whole_number
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import load_tls
 from socketd.cli.transport.error_text import explain

@@ -18,7 +18,7 @@ from socketd.cli.transport.connect import connect
 from socketd.cli.transport.interface import Receiver, answer_within
 from socketd.common import table
 from socketd.common.errors import CommandError
-from socketd.protocols.clock.ntp_time import LENGTH, SECONDS_1900_TO_1970
+from socketd.protocols.clock.ntp_time import LENGTH, SECONDS_1900_TO_1970, nearest
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import ClientTls
@@ -67,8 +67,6 @@ EPOCHS = {"unix": 0, "1900": SECONDS_1900_TO_1970}
 AUTO = "auto"
 #: The epochs as users see them.
 EPOCH_NAMES = {"unix": "1970", "1900": "1900 (RFC 868)"}
-#: Seconds after which the 32-bit number wraps to zero (136 years).
-ERA = 2**32
 REPLY_BYTES = 4
 #: Minimum bytes to take a printable reply for text: the shortest time of day has as many, and
 #: fewer may be printable by chance.
@@ -198,28 +196,20 @@ class Measurement:
         return table.render(("local time", local), rows)
 
 
-def unix_time(number: int, epoch: str, near: float) -> int:
-    """
-    Undo the wrap of a 32-bit number of seconds: return the seconds since 1970 nearest to C{near},
-    a time less than half an era (68 years) away.
-    """
-    first = number - EPOCHS[epoch]
-    return first + ERA * round((near - first) / ERA)
-
-
 def read_reply(reply: TimeReply, epoch: str) -> Measurement:
     """Interpret a reply by an epoch or L{AUTO}; L{CommandError} unless it is 4 bytes long."""
     if len(reply.data) != REPLY_BYTES:
         raise CommandError(f"reply error {len(reply.data)}{_guess(reply.data)}")
     number = int.from_bytes(reply.data, "big")
-    nearest = min(EPOCHS, key=lambda one: abs(unix_time(number, one, reply.middle) - reply.middle))
-    epoch = nearest if epoch == AUTO else epoch
-    right = f"the server seems to count from {EPOCH_NAMES[nearest]}: --epoch {nearest}"
+    times = {one: nearest(number - first, int(reply.middle)) for one, first in EPOCHS.items()}
+    likely = min(times, key=lambda one: abs(times[one] - reply.middle))
+    epoch = likely if epoch == AUTO else epoch
+    right = f"the server seems to count from {EPOCH_NAMES[likely]}: --epoch {likely}"
     return reply.measured(
-        unix_time(number, epoch, reply.middle),
+        times[epoch],
         facts={"number": number, "epoch": epoch},
         row=("number", f"{number}, seconds since {EPOCH_NAMES[epoch]}"),
-        hint="" if nearest == epoch else right,
+        hint="" if likely == epoch else right,
     )
 
 

@@ -16,18 +16,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.clock.time_query import (
     AUTO,
-    ERA,
     MAX_REPLY,
     TimeReply,
     Timestamp,
     query,
     read_reply,
-    unix_time,
 )
 from socketd.cli.common.address import parse
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import CommandTestCase, HalfCloseTransport, Server
 
+ERA = 2**32
 NOW = 1_800_000_000
 #: 2036-02-07 06:28:16 UTC, when the number of RFC 868 starts again at zero.
 WRAP_1900 = 2_085_978_496
@@ -55,8 +54,14 @@ TIMES = [
 ]
 
 
-class UnixTimeTests(SynchronousTestCase):
-    """Tests for L{unix_time}."""
+def unix_time(number: int, epoch: str, near: float) -> int:
+    """Read the time of an answer that comes when our clock shows a time."""
+    now = Timestamp(near, 0.0)
+    return read_reply(TimeReply(number.to_bytes(4, "big"), now, now), epoch).unix
+
+
+class EraTests(SynchronousTestCase):
+    """Tests for L{read_reply}, whose numbers wrap."""
 
     def test_eras(self) -> None:
         """The era is the one that comes nearest to our clock, across both wraps."""
