@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 from argparse import ArgumentParser, Namespace
 
 import attrs
 
-from socketd.cli.common.output import emit
+from socketd.cli.common.output import emit, note
 from socketd.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.common.paths import find_config, runtime_directory
 from socketd.common.table import render
@@ -61,8 +60,8 @@ def run(arguments: Namespace) -> int:
     found = {"warning": [*warnings_of(configuration, runtime)], "hint": [*hints_of(settings)]}
     for severity, diagnostics in found.items():
         for diagnostic in diagnostics:
-            print(f"{severity}: {diagnostic}", file=sys.stderr)
-    print(_as_json(settings, found) if arguments.json else _as_text(settings))
+            note(f"{severity}: {diagnostic}")
+    emit((_as_json(settings, found) if arguments.json else _as_text(settings)) + "\n")
     return GOOD
 
 
@@ -71,7 +70,7 @@ def refuse(error: SettingsError, as_json: bool) -> int:
     if as_json:
         complaints = [attrs.asdict(diagnostic) for diagnostic in error.diagnostics]
         emit(json.dumps({"ok": False, "complaints": complaints}) + "\n")
-    print(error, file=sys.stderr)
+    note(str(error))
     return BAD_CONFIGURATION
 
 

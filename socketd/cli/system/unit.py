@@ -10,8 +10,9 @@ from math import ceil
 from pathlib import Path
 
 from socketd.cli.common.output import emit, note
+from socketd.cli.system.check import refuse
 from socketd.cli.system.unit_network import needs_addresses, network_lines, privilege_lines
-from socketd.common.errors import BAD_CONFIGURATION, GOOD
+from socketd.common.errors import GOOD
 from socketd.common.paths import find_config
 from socketd.configuration import configure
 from socketd.settings.diagnostics import SettingsError
@@ -180,8 +181,7 @@ def run(arguments: Namespace) -> int:
     try:
         settings = configure(file, RUNTIME).settings
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        return BAD_CONFIGURATION
+        return refuse(error, as_json=False)
     for problem in doubts(settings, file):
         note(f"socketd unit: {problem}")
     emit(write(settings, file, str(Path(sys.prefix, "bin", "twistd"))))

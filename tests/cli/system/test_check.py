@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.cli.main import main
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
 from tests.support.certificates import issued
@@ -86,6 +89,14 @@ class CheckTests(CheckCase):
         self.assertTrue(found["ok"])
         values = [warning["value"] for warning in found["warnings"]]
         self.assertEqual(values, ["systemd web", "unix /nowhere/a"])
+
+
+    def test_closed_standard_error(self) -> None:
+        """Where nothing takes warnings, they do not go into the JSON of standard output."""
+        self.file.write_text("[echo]\nlisten = systemd:web\n")
+        with redirect_stdout(StringIO()) as out, redirect_stderr(None):
+            self.assertEqual(main(["check", str(self.file), "--json"]), 0)
+        self.assertEqual(len(json.loads(out.getvalue())["warnings"]), 1)
 
 
 class HintTests(CheckCase):
