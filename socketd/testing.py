@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -145,11 +145,8 @@ class SocketdServer:
         @raise CommandError: if there is no such command, or the daemon refuses it.
         """
         request = parse_request(line)
-        session = ControlSocket(str(self.directory / FILE), TIMEOUT)
-        try:
+        with closing(ControlSocket(str(self.directory / FILE), TIMEOUT)) as session:
             answer = session.ask(request.command, request.arguments)
-        finally:
-            session.close()
         try:
             check(answer)
         except CommandError as error:

@@ -71,7 +71,7 @@ class Console(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
-        self.end()
+        self.ended.callback(None)
         self.daemon.event_bus.unwatch(self._show_event)
         self._leave()
 
@@ -90,11 +90,6 @@ class Console(Protocol):
             self._attached = False
             self._prompt.stop()
             self.daemon.operator.detach(self.refresh)
-
-    def end(self) -> None:
-        """Fire C{ended}, once."""
-        if not self.ended.called:
-            self.ended.callback(None)
 
     # Input
 
@@ -223,17 +218,14 @@ class ConsoleService(Service):
             atexit.register(self._keys.restore)
         stdio.StandardIO(self.console, reactor=self._reactor)
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Deferred[None] | None:
         """Restore the terminal, when the output is flushed or L{FLUSH_TIMEOUT} has expired."""
         super().stopService()
-        if self.console.connected:
-            self.console.transport.loseConnection()  # type: ignore[union-attr]
-            ended = self.console.ended
-            # A terminal that does not drain is waited for no longer.
-            ended.addTimeout(FLUSH_TIMEOUT, self._reactor, lambda *_: None)
-        else:
-            self.console.end()
-        return self.console.ended
+        if not self.console.connected:
+            return None
+        self.console.transport.loseConnection()  # type: ignore[union-attr]
+        # A terminal that does not drain is waited for no longer.
+        return self.console.ended.addTimeout(FLUSH_TIMEOUT, self._reactor, lambda *_: None)
 
     def _restore(self, result: None) -> None:
         if self._keys is not None:

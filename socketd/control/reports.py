@@ -15,14 +15,11 @@ from socketd.common.operator_queue import TOLD_WAITING
 from socketd.common.table import LIST, LIST_GAP, duration
 from socketd.control.fault_commands import find_service
 from socketd.control.requests import IOperatorSession
-from socketd.control.results import CommandResult, Value
+from socketd.control.results import MAX_ROWS, CommandResult, Value
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.service import SocketService
 from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.state import State
-
-#: Sources listed per answer, as connections are.
-MAX_SOURCES = 500
 
 _COLUMNS = ("service", "source", "received", "lost", "late", "duplicate", "silent")
 
@@ -42,7 +39,7 @@ def sources(daemon: Daemon, session: IOperatorSession, service: str) -> CommandR
     """
     children = [find_service(daemon, service)] if service else daemon.services
     rows = (row for child in children for row in _rows(child, daemon.reactor.seconds()))
-    found = list(islice(rows, MAX_SOURCES))
+    found = list(islice(rows, MAX_ROWS))
     return CommandResult(columns=_COLUMNS, rows=found, units={"silent": "seconds"})
 
 

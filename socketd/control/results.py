@@ -13,8 +13,8 @@ from socketd.common.answers import Answer, text_of
 from socketd.common.errors import CommandError
 from socketd.common.events import Event, summary, timestamp
 
-#: Connections listed per answer: formatting this many takes 25 ms, half the lateness that
-#: the daemon's timers allow.
+#: Connections, or sources, listed per answer: formatting this many takes 25 ms, half the lateness
+#: that the daemon's timers allow.
 MAX_ROWS = 500
 
 Value = str | int | float | bool | None

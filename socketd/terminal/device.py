@@ -6,8 +6,8 @@ import os
 import signal
 import termios
 import tty
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 #: Fallback where the size is unknown, as on a serial line or in a container.
@@ -68,22 +68,15 @@ class CbreakMode:
             with suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
 
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
     def _stop(self, *_: object) -> None:
         # Not every shell restores the terminal when a job stops.
         self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.enter()
         self.continued()
-
-
-@contextmanager
-def cbreak_mode(keys: CbreakMode | None) -> Iterator[None]:
-    """Keep cbreak mode, if there is a terminal, for the duration of the context."""
-    if keys is None:
-        yield
-        return
-    keys.enter()
-    try:
-        yield
-    finally:
-        keys.restore()

@@ -36,6 +36,7 @@ class View(ABC):
         self.is_held = False
         self.has_ended = False
         self._write = write
+        self._shown = ""
 
     @property
     def columns(self) -> int | None:
@@ -79,7 +80,6 @@ class PlainView(View):
 
     def __init__(self, write: Write) -> None:
         super().__init__(write)
-        self._shown = ""
         self._input = LineBuffer(MAX_LINE)
 
     @property
@@ -111,24 +111,12 @@ class PlainView(View):
             self._shown = self.prompt
 
 
-class PromptLine(View):
-    """
-    A prompt at the bottom of a scrolling terminal, followed by the edited line.
+class EditedView(View):
+    """A view of a terminal, in which keys edit a line."""
 
-    It needs no escape codes: carriage return, blanks and backspaces work on every terminal.
-    """
-
-    def __init__(self, write: Write, width: Callable[[], int]) -> None:
-        """@param width: returns the terminal's columns."""
+    def __init__(self, write: Write) -> None:
         super().__init__(write)
-        self._width = width
         self._editor = Editor(lambda before: self.complete(before))
-        self._shown = ""
-        self._behind = 0
-
-    @property
-    def columns(self) -> int:
-        return self._width()
 
     @property
     def is_begun(self) -> bool:
@@ -140,6 +128,27 @@ class PromptLine(View):
             yield line
         self.has_ended = self._editor.has_ended
         self.draw()
+
+    def _finish(self, line: str) -> None:
+        """Do nothing with an entered line: the next one replaces it."""
+
+
+class PromptLine(EditedView):
+    """
+    A prompt at the bottom of a scrolling terminal, followed by the edited line.
+
+    It needs no escape codes: carriage return, blanks and backspaces work on every terminal.
+    """
+
+    def __init__(self, write: Write, width: Callable[[], int]) -> None:
+        """@param width: returns the terminal's columns."""
+        super().__init__(write)
+        self._width = width
+        self._behind = 0
+
+    @property
+    def columns(self) -> int:
+        return self._width()
 
     def show(self, text: str) -> None:
         self.clear()

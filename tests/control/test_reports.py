@@ -79,7 +79,7 @@ class SourcesTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """An answer has no more than so many."""
-        self.patch(reports, "MAX_SOURCES", 3)
+        self.patch(reports, "MAX_ROWS", 3)
         self.assertEqual(len(self.execute("sources").rows), 3)
 
 

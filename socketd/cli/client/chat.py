@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from socketd.cli.transport.interface import CallbackProducer, InactivityTimer, R
 from socketd.cli.transport.tls_options import add_tls
 from socketd.common.errors import CommandError
 from socketd.common.lines import LineBuffer
-from socketd.terminal.device import CbreakMode, cbreak_mode, is_terminal, terminal_width
+from socketd.terminal.device import CbreakMode, is_terminal, terminal_width
 
 #: Seconds to wait for more data after part of a reply: too short to notice, longer than a server
 #: takes between two writes. Not used for datagrams, which are complete.
@@ -191,5 +192,5 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             await output.finish()
 
-    with cbreak_mode(keys):
+    with keys or nullcontext():
         return run_client(arguments.address, client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from collections.abc import Sequence
@@ -47,8 +46,6 @@ def write_files(files: Sequence[NewFile]) -> None:
             undo.pop_all()
     except FileExistsError as error:
         raise CommandError(f"{error.filename} exists; --force would replace it") from error
-    except IsADirectoryError as error:
-        raise CommandError(f"{error.filename} is a directory") from error
     except OSError as error:
         raise CommandError(f"{files[0].path.parent}: {reason_of(error)}") from error
     for old in replaced:
@@ -69,7 +66,7 @@ def _write(file: NewFile, undo: ExitStack) -> Path:
 
 def _move_aside(path: Path, undo: ExitStack) -> Path:
     if path.is_dir() and not path.is_symlink():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise CommandError(f"{path} is a directory")
     other = _other_name(path)
     os.rename(path, other)
     undo.callback(os.replace, other, path)

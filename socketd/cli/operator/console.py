@@ -6,7 +6,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,8 +22,8 @@ from socketd.cli.transport.connect import connect
 from socketd.common.errors import CommandError
 from socketd.common.text import columns
 from socketd.terminal import device
-from socketd.terminal.line_editor import Editor, fitting
-from socketd.terminal.view import LEAST_ROOM, PlainView, PromptLine, View, Write
+from socketd.terminal.line_editor import fitting
+from socketd.terminal.view import LEAST_ROOM, EditedView, PlainView, PromptLine, View, Write
 
 #: Minimum rows assumed: two for the output, one for the status line, one for input.
 LEAST_ROWS = 4
@@ -46,7 +47,7 @@ class ScriptView(PlainView):
         self._shown = self.prompt
 
 
-class FullScreen(View):
+class FullScreen(EditedView):
     """
     Full screen: a scrolling region for output, above a status line and an input line. It is a part
     of the normal screen, so that the output remains in the scrollback after exit.
@@ -56,26 +57,15 @@ class FullScreen(View):
         """@param size: returns the size of the terminal."""
         super().__init__(write)
         self._size = size
-        self._editor = Editor(lambda before: self.complete(before))
         self._rows, self._columns = LEAST_ROWS, device.COLUMNS
-        self._shown = ""
 
     @property
     def columns(self) -> int:
         return self._columns
 
-    @property
-    def is_begun(self) -> bool:
-        return bool(self._editor.text)
-
     def start(self) -> None:
         self._write("\n" * 2)
         self.redraw()
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        yield from self._editor.feed(data)
-        self.has_ended = self._editor.has_ended
-        self.draw()
 
     def show(self, text: str) -> None:
         lines = "".join(f"\r\n{line}" for line in text.split("\n"))
@@ -144,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         await operate(reactor, address, view, StandardInput(reactor), output, arguments.timeout)
 
     try:
-        with device.cbreak_mode(keys):
+        with keys or nullcontext():
             return run_client(address, client)
     finally:
         if is_full:

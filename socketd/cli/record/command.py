@@ -52,7 +52,6 @@ class Side(Receiver):
         @param ended: called with C{close} or C{reset}, if this side is the first to end.
         """
         super().__init__()
-        self.finished: Deferred[None] = Deferred()
         self.has_ended = False
         self._said = said
         self._ended = ended
@@ -81,8 +80,8 @@ class Side(Receiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_clean = reason.check(ConnectionDone) is not None
         self._end(CLOSE if is_clean else RESET)
-        self.finished.callback(None)
-        if self.other.transport is not None and not self.other.finished.called:
+        self.done.callback(None)
+        if self.other.transport is not None and not self.other.done.called:
             if is_clean:
                 self.other.transport.loseConnection()
             else:
@@ -135,8 +134,8 @@ async def pass_on(
     client.begin()
     server.begin()
     stream.resumeProducing()
-    await client.finished
-    await server.finished
+    await client.done
+    await server.done
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
