@@ -187,11 +187,11 @@ class Session(Protocol):
         Execute one line, if its answer can be sent; the next runs in a later reactor
         iteration, so that a burst of lines does not block other clients.
         """
-        if self._is_over or self._next_turn is not None:
+        if self._is_over or (self._next_turn is not None and self._next_turn.active()):
             return
         if not (self._is_busy or self._is_full):
             if self._input.lines:
-                self._next_turn = self._daemon.reactor.callLater(0, self._take_turn)
+                self._next_turn = self._daemon.reactor.callLater(0, self._proceed)
                 self._run(self._input.lines.popleft())
             elif self._input_ended and self._subscription is None:
                 self.finish()
@@ -201,10 +201,6 @@ class Session(Protocol):
             self.transport.pauseProducing()
         else:
             self.transport.resumeProducing()
-
-    def _take_turn(self) -> None:
-        self._next_turn = None
-        self._proceed()
 
     def _run(self, line: bytes) -> None:
         if len(line) > MAX_LINE:

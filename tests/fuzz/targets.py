@@ -28,7 +28,7 @@ from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.command import is_xinetd
 from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import Findings
-from socketd.cli.migrate.xinetd_files import Reader, UnreadableError
+from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.record.recording import CLOSE, RESET, SILENCE, Recording
 from socketd.cli.system.development_ca import CLIENT, issue, load_authority, utc
 from socketd.cli.system.serve_arguments import Sections
@@ -289,10 +289,10 @@ class NoFiles(Reader):
     """Reads nothing that is included: it is not there."""
 
     def lines(self, path: str) -> list[str]:
-        raise UnreadableError("cannot be read")
+        raise ValueError("cannot be read")
 
     def names(self, directory: str) -> list[str]:
-        raise UnreadableError("cannot be read")
+        raise ValueError("cannot be read")
 
 
 def read_superserver(lines: list[str]) -> Findings:

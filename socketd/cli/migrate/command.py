@@ -13,9 +13,9 @@ from socketd.cli.common.output import emit, note
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import NOT_READ, Findings, Note, Place
-from socketd.cli.migrate.xinetd_files import Reader, UnreadableError
+from socketd.cli.migrate.xinetd_files import UNREADABLE, Reader
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
-from socketd.common.errors import BAD_CONFIGURATION, GOOD, CommandError
+from socketd.common.errors import BAD_CONFIGURATION, GOOD, CommandError, reason_of
 from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 
@@ -74,9 +74,11 @@ def read(paths: Sequence[str]) -> Findings:
 def _read(path: str, reader: Reader) -> None:
     if not os.path.isdir(path):
         try:
-            _sort(path, reader.lines(path), reader)
-        except UnreadableError as error:
-            reader.findings.note(Place(path), str(error), is_loud=True, verb=NOT_READ)
+            lines = reader.lines(path)
+        except UNREADABLE as error:
+            reader.findings.note(Place(path), reason_of(error), is_loud=True, verb=NOT_READ)
+        else:
+            _sort(path, lines, reader)
         return
     for file, lines in reader.files_of(path, Place(path)):
         _sort(file, lines, reader)

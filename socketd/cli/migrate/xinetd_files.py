@@ -50,8 +50,8 @@ HARMLESS = frozenset(
 )  # fmt: skip
 
 
-class UnreadableError(Exception):
-    """A file or directory cannot be read; the text is the reason."""
+#: What is raised where a file or directory cannot be read; L{reason_of} says why.
+UNREADABLE = (OSError, ValueError)
 
 
 @define
@@ -79,27 +79,21 @@ class Reader:
         """Read the lines of a file; bytes that are not UTF-8 become surrogate escapes."""
         self._count += 1
         if self._count > MAX_FILES:
-            raise UnreadableError(f"more than {MAX_FILES} files")
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                raise UnreadableError("not a regular file")
-            with Path(path).open("rb") as stream:
-                content = stream.read(MAX_FILE_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise UnreadableError(reason_of(error)) from error
+            raise ValueError(f"more than {MAX_FILES} files")
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("not a regular file")
+        with Path(path).open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
+            raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
         if b"\0" in content:
-            raise UnreadableError("not a text file")
+            raise ValueError("not a text file")
         text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         return [line.rstrip("\r") for line in text.split("\n")]
 
     def names(self, directory: str) -> list[str]:
-        """List a directory, sorted as in the C locale, or raise L{UnreadableError}."""
-        try:
-            return sorted(os.listdir(directory), key=os.fsencode)
-        except (OSError, ValueError) as error:
-            raise UnreadableError(reason_of(error)) from error
+        """List a directory, sorted as in the C locale."""
+        return sorted(os.listdir(directory), key=os.fsencode)
 
     def read_file(self, path: str, lines: list[str], depth: int = 0) -> None:
         """Read the lines of a file that is included at a depth."""
@@ -121,7 +115,7 @@ class Reader:
         """Read files of a directory; not those with a dot or a trailing tilde, as xinetd does."""
         try:
             names = self.names(directory)
-        except UnreadableError as error:
+        except UNREADABLE as error:
             self._not_read(place, directory, error)
             return
         for name in names:
@@ -134,20 +128,21 @@ class Reader:
     def _file(self, path: str, place: Place) -> Iterator[tuple[str, list[str]]]:
         try:
             lines = self.lines(path)
-        except UnreadableError as error:
+        except UNREADABLE as error:
             self._not_read(place, path, error)
         else:
             yield path, lines
 
-    def _not_read(self, place: Place, path: str, error: UnreadableError) -> None:
-        self.findings.note(place, f"{path}: {error}", is_loud=True, verb=NOT_READ)
+    def _not_read(self, place: Place, path: str, error: OSError | ValueError) -> None:
+        text = f"{path}: {reason_of(error)}"
+        self.findings.note(place, text, is_loud=True, verb=NOT_READ)
 
     def _include(self, entry: Entry, depth: int) -> None:
         # xinetd has no base directory; relative paths are resolved against the including file, for
         # configurations that were copied elsewhere.
         path = os.path.join(os.path.dirname(entry.place.file), entry.name)
         if depth >= MAX_DEPTH:
-            error = UnreadableError(f"{MAX_DEPTH} files include each other")
+            error = ValueError(f"{MAX_DEPTH} files include each other")
             self._not_read(entry.place, path, error)
             return
         read = self.files_of if entry.keyword == xinetd_syntax.INCLUDEDIR else self._file

@@ -163,8 +163,7 @@ async def operate(
     except ConnectError as error:
         number = error.osError or 0
         why = explain(address.path, OSError(number, os.strerror(number)))
-        # The caller prefixes the path.
-        raise CommandError(why.removeprefix(f"{address.text}: ")) from error
+        raise CommandError(why) from error
     # Backpressure from the terminal pauses the socket; the daemon counts the events it drops.
     output.registerProducer(session.transport, True)
     source.start(session)

@@ -111,7 +111,7 @@ class ControlSocket:
             self._socket.connect(path)
         except OSError as error:
             self._socket.close()
-            raise CommandError(explain(path, error)) from error
+            raise CommandError(f"{path}: {explain(path, error)}") from error
         self._received = self._socket.makefile("rb")
 
     def close(self) -> None:
@@ -121,7 +121,13 @@ class ControlSocket:
 
     def ask(self, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:
         """Send a request, and wait for its answer, which may be an error."""
-        self._send(encode(command, arguments).encode() + b"\n")
+        try:
+            self._socket.sendall(encode(command, arguments).encode() + b"\n")
+        except BrokenPipeError:
+            # The daemon may have sent a reason before it closed.
+            pass
+        except OSError as error:
+            raise CommandError(f"{self._path}: {explain(self._path, error)}") from error
         return self._next()
 
     def listen(self) -> Iterator[Answer]:
@@ -130,20 +136,11 @@ class ControlSocket:
         while True:
             yield self._next()
 
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except BrokenPipeError:
-            # The daemon may have sent a reason before it closed.
-            pass
-        except OSError as error:
-            raise CommandError(explain(self._path, error)) from error
-
     def _next(self) -> dict[str, Any]:
         try:
             line = self._received.readline(MAX_ANSWER + 1)
         except OSError as error:
-            raise CommandError(explain(self._path, error)) from error
+            raise CommandError(f"{self._path}: {explain(self._path, error)}") from error
         if not line:
             raise CommandError("the daemon has ended the session")
         if len(line) > MAX_ANSWER:
@@ -152,16 +149,16 @@ class ControlSocket:
 
 
 def explain(path: str, error: OSError) -> str:
-    """Explain in one line why a daemon cannot be reached at its control socket."""
+    """Explain why a daemon cannot be reached at its control socket."""
     if isinstance(error, TimeoutError):
-        return f"{path}: the daemon does not answer"
+        return "the daemon does not answer"
     if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
-        return f"{path}: is no socket; name the one that control in [socketd] says"
+        return "is no socket; name the one that control in [socketd] says"
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return f"{path}: no daemon there; start one that has control = {path} in [socketd]"
+        return f"no daemon there; start one that has control = {path} in [socketd]"
     if isinstance(error, PermissionError):
-        return f"{path}: permission denied; it is for the daemon's user and group, and for root"
-    return f"{path}: {reason_of(error)}"
+        return "permission denied; it is for the daemon's user and group, and for root"
+    return reason_of(error)
 
 
 def check(answer: Answer) -> None:

@@ -182,18 +182,18 @@ class CommandTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """The reason why a daemon cannot be reached has the remedy."""
-        start = "/c: no daemon there; start one that has control = /c in [socketd]"
+        start = "no daemon there; start one that has control = /c in [socketd]"
         cases = {
             FileNotFoundError(2, "x"): start,
             ConnectionRefusedError(111, "x"): start,
-            PermissionError(13, "x"): "/c: permission denied; it is for the daemon's user and",
-            TimeoutError(): "/c: the daemon does not answer",
-            OSError(5, "Input/output error"): "/c: input/output error",
+            PermissionError(13, "x"): "permission denied; it is for the daemon's user and",
+            TimeoutError(): "the daemon does not answer",
+            OSError(5, "Input/output error"): "input/output error",
         }
         for error, expected in cases.items():
             self.assertIn(expected, explain("/c", error))
         error = ConnectionRefusedError(111, "x")
-        self.assertIn("/: is no socket; name the one that", explain("/", error))
+        self.assertIn("is no socket; name the one that", explain("/", error))
 
     def test_no_answer(self) -> None:
         """A daemon that is silent, malformed or full is a one-line error."""
