@@ -33,15 +33,15 @@ from socketd.control.results import TEXT, Format, event_line, format_of
 from socketd.daemon.daemon import Daemon
 from socketd.settings.faults.profile import OFF
 from socketd.terminal.device import CbreakMode, terminal_width
-from socketd.terminal.operator_prompt import MAX_IDS, IConsole, OperatorPrompt, complete
-from socketd.terminal.view import MAX_LINE, PlainView, PromptLine, View
+from socketd.terminal.operator_prompt import MAX_IDS, OperatorConsole, complete
+from socketd.terminal.view import MAX_LINE, PlainView, PromptLine
 
 #: How long a graceful shutdown waits for a terminal that does not drain (seconds).
 FLUSH_TIMEOUT = 1.0
 
 
-@implementer(IConsole, IOperatorSession, IPushProducer, IHalfCloseableProtocol)
-class Console(Protocol):
+@implementer(IOperatorSession, IPushProducer, IHalfCloseableProtocol)
+class Console(OperatorConsole, Protocol):
     """
     One operator, at a terminal in cbreak mode (keys) or a pipe (lines); C{ended} fires when it is
     closed.
@@ -51,12 +51,10 @@ class Console(Protocol):
 
     def __init__(self, daemon: Daemon, width: Callable[[], int] | None) -> None:
         """@param width: returns the terminal's columns; C{None} without a terminal."""
+        view = PlainView(self._write) if width is None else PromptLine(self._write, width)
+        super().__init__(view, daemon.reactor)
+        view.complete = self._complete
         self.daemon = daemon
-        self._view: View = PlainView(self._write)
-        if width is not None:
-            self._view = PromptLine(self._write, width)
-        self._view.complete = self._complete
-        self._prompt: OperatorPrompt[Question] = OperatorPrompt(self, daemon.reactor)
         self._left_out = 0
         self._attached = False
         self._service: str | None = None
@@ -88,7 +86,7 @@ class Console(Protocol):
     def _leave(self) -> None:
         if self._attached:
             self._attached = False
-            self._prompt.stop()
+            self.forget()
             self.daemon.operator.detach(self.refresh)
 
     # Input
@@ -96,14 +94,10 @@ class Console(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._attached:
             for line in self._view.feed(data):
-                self._prompt.enter(line)
+                self.enter(line)
             self.refresh()
             if self._view.has_ended:
                 self.readConnectionLost()
-
-    @property
-    def is_begun(self) -> bool:
-        return self._view.is_begun
 
     def answer(self, waiting: Question, word: str) -> None:
         answer(self.daemon, waiting, raw(word), self.who)
@@ -128,10 +122,10 @@ class Console(Protocol):
             self._left_out += 1
         else:
             self._view.prompt = self._prompt_text()
-            self._view.show(text.rstrip("\n"))
+            super().show(text.rstrip("\n"))
 
     def refresh(self) -> None:
-        self._prompt.update(self.daemon.operator.waiting if self._attached else ())
+        self.update_prompt(self.daemon.operator.waiting if self._attached else ())
         self._view.prompt = self._prompt_text()
         self._view.draw()
 
@@ -164,7 +158,7 @@ class Console(Protocol):
     def _prompt_text(self) -> str:
         # With a single connection and a single operator the name is redundant.
         is_only = self.daemon.connection_count == len(self.daemon.operator.names) == 1
-        return self._prompt.text(is_only)
+        return self.prompt(is_only)
 
     def watch(self, service: str | None) -> None:
         """Show the events of one service only, or of all again."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from zope.interface import Attribute, Interface
 
 from socketd.common.commands import COMMANDS
+from socketd.terminal.view import View
 
 #: Connections offered for completion; Tab is of no use in a longer list.
 MAX_IDS = 1000
@@ -18,8 +19,6 @@ PROMPT = "input the word:"
 #: Seconds. A line begun this soon after its prompt disappeared is meant for that prompt: longer
 #: than a person's reaction time, shorter than deciding on another line takes.
 REACTION_TIME = 1.0
-
-Waiting = TypeVar("Waiting")
 
 #: The prompt for one of several connections, by its name.
 prompt_for = "input the word for {}:".format
@@ -56,106 +55,105 @@ def _choices(words: list[str], values: Mapping[str, Iterable[str]]) -> Iterable[
     return values.get(argument.name, argument.choices)
 
 
-class IConsole(Interface):
-    """The operator's console, as its prompt uses it."""
-
-    is_begun: bool = Attribute("Whether a line is begun but not yet entered.")
-
-    def name_of(waiting: Any) -> str:
-        """Return the name of a connection."""
-
-    def execute(line: str) -> None:
-        """Execute a command."""
-
-    def answer(waiting: Any, word: str) -> None:
-        """Send the word to a connection."""
-
-    def show(text: str) -> None:
-        """Show lines, and the prompt below them."""
-
-    def refresh() -> None:
-        """Call L{OperatorPrompt.update}, and show the prompt."""
-
-
-class OperatorPrompt(Generic[Waiting]):
+class OperatorConsole(ABC):
     """
-    Selects the waiting connection that receives the typed line.
+    The base of consoles: selects the waiting connection that receives the typed line.
 
     It is the oldest one when the line is begun, and is fixed until the line is entered. If it
     disappears first, a line begun within L{REACTION_TIME} still belongs to it, not to another
     connection. Without one the line is a command, as is one that begins with a slash.
     """
 
-    def __init__(self, console: IConsole, clock: IReactorTime) -> None:
+    def __init__(self, view: View, clock: IReactorTime) -> None:
         """@param clock: schedules the end of L{REACTION_TIME}."""
-        self._console = console
+        self._view = view
         self._clock = clock
-        self._addressee: Waiting | None = None
+        self._addressee: Any = None
         self._name = ""
         self._is_gone = False
         self._has_told = False
         self._reacting: IDelayedCall | None = None
 
-    def update(self, waiting: Sequence[Waiting], is_fixed: bool = False) -> None:
+    @abstractmethod
+    def name_of(self, waiting: Any) -> str:
+        """Return the name of a connection."""
+
+    @abstractmethod
+    def execute(self, line: str) -> None:
+        """Execute a command."""
+
+    @abstractmethod
+    def answer(self, waiting: Any, word: str) -> None:
+        """Send the word to a connection."""
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Call L{update_prompt}, and show the prompt."""
+
+    def show(self, text: str) -> None:
+        """Show lines, and the prompt below them."""
+        self._view.show(text)
+
+    def update_prompt(self, waiting: Sequence[Any], is_fixed: bool = False) -> None:
         """
         Take the waiting connections, oldest first, and tell of changes while a line is begun.
 
         @param is_fixed: whether the addressee stays, even if no line is begun.
         """
-        is_begun = self._console.is_begun
+        is_begun = self._view.is_begun
         if self._addressee is not None and not self._is_gone and self._addressee not in waiting:
             self._is_gone = True
             self._reacting = self._clock.callLater(REACTION_TIME, self._over)
             if is_begun:
-                self._console.show(gone_notice(self._name))
+                self.show(gone_notice(self._name))
         if not is_begun:
             self._has_told = False
             if not is_fixed and self._reacting is None:
                 self._select(waiting)
         elif self._addressee is None and waiting and not self._has_told:
             self._has_told = True
-            self._console.show(waiting_notice(self._console.name_of(waiting[0])))
+            self.show(waiting_notice(self.name_of(waiting[0])))
 
-    def text(self, is_only: bool = False) -> str:
+    def prompt(self, is_only: bool = False) -> str:
         """
         Return the prompt, empty if the next line is a command; the only connection needs no name.
         """
-        if self._addressee is None or (self._is_gone and not self._console.is_begun):
+        if self._addressee is None or (self._is_gone and not self._view.is_begun):
             return ""
         return PROMPT if is_only and not self._is_gone else prompt_for(self._name)
 
     def enter(self, line: str) -> None:
         """Process a line; the next one goes to the oldest connection again."""
         addressee, is_gone = self._addressee, self._is_gone
-        self.stop()
+        self.forget()
         if line.startswith("/"):
-            self._console.execute(line[1:])
+            self.execute(line[1:])
         elif addressee is None:
             if line.strip():
-                self._console.execute(line)
+                self.execute(line)
         elif not is_gone:
-            self._console.answer(addressee, line)
+            self.answer(addressee, line)
             word = line.split(" ")[0]
             if word in COMMANDS:
-                self._console.show(sent_as_word(word))
+                self.show(sent_as_word(word))
         elif line:
-            self._console.show(gone_notice(self._name))
+            self.show(gone_notice(self._name))
 
-    def stop(self) -> None:
+    def forget(self) -> None:
         """Clear the addressee."""
         reacting, self._reacting = self._reacting, None
         if reacting is not None:
             reacting.cancel()
         self._addressee, self._is_gone = None, False
 
-    def _select(self, waiting: Sequence[Waiting]) -> None:
+    def _select(self, waiting: Sequence[Any]) -> None:
         self._is_gone = False
         if not waiting:
             self._addressee = None
         elif self._addressee != waiting[0]:
             self._addressee = waiting[0]
-            self._name = self._console.name_of(waiting[0])
+            self._name = self.name_of(waiting[0])
 
     def _over(self) -> None:
         self._reacting = None
-        self._console.refresh()
+        self.refresh()

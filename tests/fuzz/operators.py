@@ -75,7 +75,7 @@ class Scene:
         Type a byte, and see that a word goes to the client whose prompt the line was begun at.
         """
         line = self.paper.last
-        if not self.console.is_begun:
+        if not self.console._view.is_begun:
             self.prompt, self.live = line, len(self.clients)
         before = {one: one.value() for one in self.clients}
         self.console.dataReceived(key)

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyClass
 
-from socketd.cli.operator.session import ConsoleSession
 from socketd.common.commands import COMMANDS
-from socketd.control.console import Console
 from socketd.terminal.operator_prompt import (
     PROMPT,
     REACTION_TIME,
-    IConsole,
-    OperatorPrompt,
+    OperatorConsole,
     complete,
     gone_notice,
     prompt_for,
     sent_as_word,
     waiting_notice,
 )
+from socketd.terminal.view import PlainView
 
 
-@implementer(IConsole)
-class MemoryConsole:
-    """Remembers what its prompt has it do; connections are their names."""
+class BegunView(PlainView):
+    """A view whose line is begun when the test says so."""
 
-    def __init__(self) -> None:
-        self.is_begun = False
+    is_begun = False
+
+
+class MemoryConsole(OperatorConsole):
+    """Remembers what is to be done; connections are their names."""
+
+    def __init__(self, clock: Clock) -> None:
         self.done: list[object] = []
+        self.view = BegunView(self.done.append)
+        super().__init__(self.view, clock)
 
     def name_of(self, waiting: str) -> str:
         return waiting
@@ -47,32 +49,27 @@ class MemoryConsole:
         self.done.append("refreshed")
 
 
-class OperatorPromptTests(SynchronousTestCase):
-    """Tests for L{OperatorPrompt}."""
+class OperatorConsoleTests(SynchronousTestCase):
+    """Tests for L{OperatorConsole}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.console = MemoryConsole()
-        self.prompt: OperatorPrompt[str] = OperatorPrompt(self.console, self.clock)
-
-    def test_interface(self) -> None:
-        """Both consoles, and the one here, are what a prompt can use."""
-        for console in (MemoryConsole, Console, ConsoleSession):
-            verifyClass(IConsole, console)
+        self.console = MemoryConsole(self.clock)
 
     def entered(self, line: str) -> list[object]:
         """Enter a line, and return what was done since the last time."""
-        self.prompt.enter(line)
+        self.console.enter(line)
         done, self.console.done = self.console.done, []
         return done
 
     def test_oldest(self) -> None:
         """A line is for the one that waits the longest; the next line, for the next."""
-        self.prompt.update(["a", "b"])
-        self.assertEqual((self.prompt.text(), self.prompt.text(True)), (prompt_for("a"), PROMPT))
+        self.console.update_prompt(["a", "b"])
+        self.assertEqual(self.console.prompt(), prompt_for("a"))
+        self.assertEqual(self.console.prompt(is_only=True), PROMPT)
         self.assertEqual(self.entered("word"), [("a", "word")])
-        self.assertEqual(self.prompt.text(), "")
-        self.prompt.update(["b"])
+        self.assertEqual(self.console.prompt(), "")
+        self.console.update_prompt(["b"])
         self.assertEqual(self.entered(""), [("b", "")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -80,53 +77,53 @@ class OperatorPromptTests(SynchronousTestCase):
         """A line is a command behind a slash, or where no connection waits."""
         self.assertEqual(self.entered("status"), ["status"])
         self.assertEqual(self.entered(" "), [])
-        self.prompt.update(["a"])
+        self.console.update_prompt(["a"])
         self.assertEqual(self.entered("/status"), ["status"])
-        self.prompt.update(["a"])
+        self.console.update_prompt(["a"])
         self.assertEqual(self.entered("status x"), [("a", "status x"), sent_as_word("status")])
 
     def test_begun(self) -> None:
         """The addressee is fixed while a line is begun, be it none, which is told once."""
-        self.console.is_begun = True
-        self.prompt.update(["a"])
-        self.prompt.update(["a", "b"])
+        self.console.view.is_begun = True
+        self.console.update_prompt(["a"])
+        self.console.update_prompt(["a", "b"])
         self.assertEqual(self.entered("status"), [waiting_notice("a"), "status"])
-        self.console.is_begun = False
-        self.prompt.update(["a"])
-        self.console.is_begun = True
-        self.prompt.update(["b"])
+        self.console.view.is_begun = False
+        self.console.update_prompt(["a"])
+        self.console.view.is_begun = True
+        self.console.update_prompt(["b"])
         self.clock.advance(10 * REACTION_TIME)
-        self.prompt.update(["b"])
-        self.assertEqual(self.prompt.text(True), prompt_for("a"))
+        self.console.update_prompt(["b"])
+        self.assertEqual(self.console.prompt(True), prompt_for("a"))
         self.assertEqual(self.entered("word"), [gone_notice("a"), "refreshed", gone_notice("a")])
 
     def test_fixed(self) -> None:
         """It is fixed, too, while the console says so."""
-        self.prompt.update(["a"], is_fixed=True)
-        self.assertEqual(self.prompt.text(), "")
+        self.console.update_prompt(["a"], is_fixed=True)
+        self.assertEqual(self.console.prompt(), "")
 
     def test_gone(self) -> None:
         """One that has gone is replaced when there was time to see that."""
-        self.prompt.update(["a", "b"])
-        self.prompt.update(["b"])
-        self.assertEqual(self.prompt.text(), "")
+        self.console.update_prompt(["a", "b"])
+        self.console.update_prompt(["b"])
+        self.assertEqual(self.console.prompt(), "")
         self.clock.advance(REACTION_TIME)
         self.assertEqual(self.console.done, ["refreshed"])
-        self.prompt.update(["b"])
-        self.assertEqual(self.prompt.text(), prompt_for("b"))
+        self.console.update_prompt(["b"])
+        self.assertEqual(self.console.prompt(), prompt_for("b"))
 
     def test_too_late(self) -> None:
         """A line begun before that is for none."""
-        self.prompt.update(["a", "b"])
-        self.prompt.update(["b"])
+        self.console.update_prompt(["a", "b"])
+        self.console.update_prompt(["b"])
         self.assertEqual(self.entered("word"), [gone_notice("a")])
 
     def test_come_back(self) -> None:
         """A line that was meant for an earlier question is not sent to the same one's next."""
-        self.prompt.update(["a"])
-        self.console.is_begun = True
-        self.prompt.update([])
-        self.prompt.update(["a"])
+        self.console.update_prompt(["a"])
+        self.console.view.is_begun = True
+        self.console.update_prompt([])
+        self.console.update_prompt(["a"])
         self.assertEqual(self.entered("word"), [gone_notice("a"), gone_notice("a")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

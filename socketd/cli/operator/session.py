@@ -21,7 +21,7 @@ from socketd.common.errors import CommandError
 from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
 from socketd.settings.faults.profile import OFF
-from socketd.terminal.operator_prompt import MAX_IDS, IConsole, OperatorPrompt, complete
+from socketd.terminal.operator_prompt import MAX_IDS, OperatorConsole, complete
 from socketd.terminal.view import View
 
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -32,8 +32,8 @@ _IDENTITY = ("id", "service", "peer")
 AnswerCallback = Callable[[Answer], object]
 
 
-@implementer(IConsole, IInputReceiver)
-class ConsoleSession(Receiver):
+@implementer(IInputReceiver)
+class ConsoleSession(OperatorConsole, Receiver):
     """
     An attending session: shows events and waiting connections, and sends what the operator types.
 
@@ -45,10 +45,9 @@ class ConsoleSession(Receiver):
 
     def __init__(self, view: View, clock: IReactorTime) -> None:
         """@param clock: schedules timeouts."""
-        super().__init__()
-        self._view = view
+        super().__init__(view, clock)
+        Receiver.__init__(self)
         view.complete = lambda before: complete(before, self._known)
-        self._prompt: OperatorPrompt[Any] = OperatorPrompt(self, clock)
         self._received = LineBuffer(MAX_ANSWER)
         self._expected: deque[AnswerCallback] = deque()
         self._waiting: list[Any] = []
@@ -67,7 +66,7 @@ class ConsoleSession(Receiver):
 
     def input_received(self, data: bytes) -> None:
         for line in self._view.feed(data):
-            self._prompt.enter(line)
+            self.enter(line)
             self.refresh()
         self.refresh()
         if self._view.has_ended:
@@ -75,7 +74,7 @@ class ConsoleSession(Receiver):
 
     def input_ended(self) -> None:
         for line in self._view.feed_eof():
-            self._prompt.enter(line)
+            self.enter(line)
         self.leave()
 
     def input_failed(self, error: Exception) -> None:
@@ -88,10 +87,6 @@ class ConsoleSession(Receiver):
         self._leave()
 
     # What the prompt uses.
-
-    @property
-    def is_begun(self) -> bool:
-        return self._view.is_begun
 
     def name_of(self, waiting: Any) -> str:
         return one_line(f"{waiting['service']} {waiting['id']} ({waiting['peer']})")
@@ -107,17 +102,14 @@ class ConsoleSession(Receiver):
     def answer(self, waiting: Any, word: str) -> None:
         self._ask(f"answer {waiting['id']} {word}", self._show_problem)
 
-    def show(self, text: str) -> None:
-        self._view.show(text)
-
     def refresh(self) -> None:
         # An outstanding command may change the queue, so the addressee is fixed until its answer.
-        self._prompt.update(self._waiting, is_fixed=bool(self._expected))
+        self.update_prompt(self._waiting, is_fixed=bool(self._expected))
         status = f"{self._connections} connections, {self._count} waiting"
         if self._waiting:
             listed = (f"{one['id']} {one['service']} {one['peer']}" for one in self._waiting)
             status += f": {one_line(', '.join(listed))}"
-        self._view.prompt, self._view.status = self._prompt.text(), status
+        self._view.prompt, self._view.status = self.prompt(), status
         self._view.draw()
 
     # Callbacks of the transport.
@@ -141,7 +133,7 @@ class ConsoleSession(Receiver):
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._prompt.stop()
+        self.forget()
         self._view.clear()
         super().connectionLost(reason)
 

@@ -90,7 +90,6 @@ class CheckTests(CheckCase):
         values = [warning["value"] for warning in found["warnings"]]
         self.assertEqual(values, ["systemd web", "unix /nowhere/a"])
 
-
     def test_closed_standard_error(self) -> None:
         """Where nothing takes warnings, they do not go into the JSON of standard output."""
         self.file.write_text("[echo]\nlisten = systemd:web\n")
