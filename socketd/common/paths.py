@@ -15,6 +15,9 @@ CONFIG_VARIABLE = "SOCKETD_CONFIG"
 SYSTEM_FILE = "/etc/socketd/socketd.ini"
 INSTALLED_FILE = "etc/socketd/socketd.ini"
 
+#: The C{RuntimeDirectory=} of the system-wide daemon.
+SYSTEM_RUNTIME = "/run/socketd"
+
 #: The mode bits with which other users can replace the files of a directory.
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 

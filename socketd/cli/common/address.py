@@ -73,14 +73,14 @@ def parse(text: str) -> Address:
         raise ValueError(f"an empty address; {VALID} would be right")
     if rest.startswith("//"):
         raise ValueError(f"{text!r} is a URL; {VALID} would be right")
+    if _is_bare_v6(rest if scheme in HOST_SCHEMES else text):
+        raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
     if scheme in HOST_SCHEMES + PATH_SCHEMES:
         if scheme in ENDPOINT_SCHEMES and re.search(r"[=\\]", rest):
             return _endpoint(text)
         return (_path_address if scheme in PATH_SCHEMES else _host_address)(text, scheme, rest)
     if "/" in scheme or text.startswith("."):
         return _path_address(text, "unix", text)
-    if _is_bare_v6(text):
-        raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
     if not text.startswith("[") and _ENDPOINT.fullmatch(text):
         return _endpoint(text)
     return _host_address(text, "tcp", text)
@@ -103,8 +103,6 @@ def _host_address(text: str, scheme: str, rest: str) -> Address:
         host, colon, port = rest.rpartition(":")
         if not colon:
             raise ValueError(f"{text!r} has no port; {valid} would be right")
-        if _is_bare_v6(rest):
-            raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
         if not _HOST.fullmatch(host):
             raise ValueError(f"{text!r} has no valid host name; {valid} would be right")
     return Address(text, scheme, host=host, port=_parse_port(text, port))

@@ -16,6 +16,7 @@ from socketd.cli.migrate.model import NOT_READ, Findings, Note, Place
 from socketd.cli.migrate.xinetd_files import UNREADABLE, Reader
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
 from socketd.common.errors import BAD_CONFIGURATION, GOOD, CommandError, reason_of
+from socketd.common.paths import SYSTEM_RUNTIME
 from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 
@@ -25,9 +26,6 @@ xinetd.d, or inetd.conf. Writes an INI file with the services that are built int
 (echo, discard, daytime, chargen, time). Each thing that has no counterpart is one comment, "not
 converted: ATTRIBUTE (FILE:LINE)"; what restricted access is also told on standard error.
 """
-
-#: Placeholder for the runtime directory of UNIX sockets; no result has any.
-RUNTIME = "/run/socketd"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +126,7 @@ def check(text: str) -> tuple[Diagnostic, ...]:
         file = Path(directory, "result")
         file.write_text(text, encoding="ascii")
         try:
-            configure(str(file), RUNTIME)
+            configure(str(file), SYSTEM_RUNTIME)
         except SettingsError as error:
             return error.diagnostics
     return ()

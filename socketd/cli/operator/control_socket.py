@@ -20,15 +20,12 @@ from socketd.cli.common.output import emit
 from socketd.common.answers import Answer, encode, text_of
 from socketd.common.commands import Command
 from socketd.common.errors import FAILED, GOOD, CommandError, reason_of
-from socketd.common.paths import runtime_directory
+from socketd.common.paths import SYSTEM_RUNTIME, runtime_directory
 from socketd.common.text import one_line
 from socketd.terminal.device import terminal_width
 
 #: Environment variable with the socket's path, used without C{--control}.
 VARIABLE = "SOCKETD_CONTROL"
-
-#: The C{RuntimeDirectory=} of the system-wide daemon.
-SYSTEM_DIRECTORY = "/run/socketd"
 
 FILE = "control.sock"
 
@@ -50,7 +47,7 @@ def add_control(parser: ArgumentParser) -> None:
         "--control",
         metavar="PATH",
         help=f"the daemon's control socket (default: ${VARIABLE}, or {FILE} in the daemon's "
-        f"runtime directory or {SYSTEM_DIRECTORY})",
+        f"runtime directory or {SYSTEM_RUNTIME})",
     )
     add_timeout(parser, "fail after so long without an answer")
 
@@ -68,7 +65,7 @@ def find_socket(
     """
     if named or environ.get(VARIABLE):
         return named or environ[VARIABLE]
-    places = [f"{runtime_directory(environ, uid)}/{FILE}", f"{SYSTEM_DIRECTORY}/{FILE}"]
+    places = [f"{runtime_directory(environ, uid)}/{FILE}", f"{SYSTEM_RUNTIME}/{FILE}"]
     if not uid:
         places.reverse()
     return next(filter(exists, places), places[0])

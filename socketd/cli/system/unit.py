@@ -13,13 +13,10 @@ from socketd.cli.common.output import emit, note
 from socketd.cli.system.check import refuse
 from socketd.cli.system.unit_network import needs_addresses, network_lines, privilege_lines
 from socketd.common.errors import GOOD
-from socketd.common.paths import find_config
+from socketd.common.paths import SYSTEM_RUNTIME, find_config
 from socketd.configuration import configure
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
-
-#: The directory that C{RuntimeDirectory=} creates.
-RUNTIME = "/run/socketd"
 
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -114,7 +111,8 @@ def path_lines(settings: Settings, read: Iterable[str]) -> Iterator[str]:
     if not all(map(os.path.isabs, [*_sockets(settings), *settings.files])):
         # The only setting whose path is never quoted.
         yield f"WorkingDirectory={os.getcwd().replace('%', '%%')}"
-    parents = {os.path.dirname(path) for path in sockets if not _is_in((Path(RUNTIME),), path)}
+    runtime = (Path(SYSTEM_RUNTIME),)
+    parents = {os.path.dirname(path) for path in sockets if not _is_in(runtime, path)}
     for directory in sorted(parents):
         if not _is_in(_TEMPORARY, directory):
             yield f"ReadWritePaths={_path(directory)}"
@@ -179,7 +177,7 @@ def run(arguments: Namespace) -> int:
     """Print the unit; the status is 78 (C{EX_CONFIG}) if the configuration is invalid."""
     file = os.path.abspath(find_config(arguments.config, os.environ))
     try:
-        settings = configure(file, RUNTIME).settings
+        settings = configure(file, SYSTEM_RUNTIME).settings
     except SettingsError as error:
         return refuse(error, as_json=False)
     for problem in doubts(settings, file):
@@ -189,7 +187,7 @@ def run(arguments: Namespace) -> int:
 
 
 def write(settings: Settings, file: str, twistd: str) -> str:
-    """Return the text of the unit for absolute paths, with L{RUNTIME} for C{{runtime}}."""
+    """Return the text of the unit for absolute paths, with L{SYSTEM_RUNTIME} for C{{runtime}}."""
     online = needs_addresses(settings)
     head = _HEAD.format(
         config=quoted(file),

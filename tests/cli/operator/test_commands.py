@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.operator import control_socket
 from socketd.cli.operator.control_socket import (
-    SYSTEM_DIRECTORY,
     explain,
     find_socket,
     read_answer,
@@ -24,6 +23,7 @@ from socketd.cli.operator.control_socket import (
 from socketd.common.answers import encode
 from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
+from socketd.common.paths import SYSTEM_RUNTIME
 from tests.support.command_line import run_main
 
 #: Longer than anything here takes (seconds).
@@ -44,7 +44,7 @@ class FindTests(SynchronousTestCase):
 
     def test_places(self) -> None:
         """The user's daemon precedes the system's, if it runs; for root the order is reversed."""
-        own, system = "/run/user/1000/socketd/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
+        own, system = "/run/user/1000/socketd/control.sock", f"{SYSTEM_RUNTIME}/control.sock"
         home = "/run/user/1000"
         self.assertEqual(self.find(own, system, XDG_RUNTIME_DIR=home), own)
         self.assertEqual(self.find(system, XDG_RUNTIME_DIR=home), system)

@@ -12,8 +12,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.system import unit as unit_module
-from socketd.cli.system.unit import DESCRIPTORS, RUNTIME, doubts, quoted, write
+from socketd.cli.system.unit import DESCRIPTORS, doubts, quoted, write
 from socketd.cli.system.unit_network import MAX_RULES
+from socketd.common.paths import SYSTEM_RUNTIME
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import (
@@ -61,7 +62,7 @@ def naming_files() -> Iterator[tuple[str, str, str]]:
 
 def loaded(text: str) -> Settings:
     """Load a configuration."""
-    return parse(text, FILE, installed(), RUNTIME)
+    return parse(text, FILE, installed(), SYSTEM_RUNTIME)
 
 
 def directives(text: str) -> list[tuple[str, str]]:
