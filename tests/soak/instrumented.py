@@ -1,6 +1,6 @@
 """
-twistd with two signals more, which count the Python objects of the process: as they are, and
-after a collection.
+twistd with two signals more, here and in its workers, which count the Python objects of the
+process: as they are, and after a collection.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from typing import Any
 
 from attrs import asdict, evolve, frozen
 
-#: Names the file that a census is written to.
+#: Names the file that a census is written to, but for the number of the process.
 CENSUS = "SOCKETD_SOAK_CENSUS"
+
+#: The program of a worker, as in C{socketd.workers.crew}.
+WORKER = "import gc; gc.disable(); from tests.soak.instrumented import run_worker; run_worker()"
 
 #: Counts as things are; and after all that is unreachable is gone, by type.
 COUNT, COLLECT = signal.SIGUSR1, signal.SIGUSR2
@@ -53,6 +56,12 @@ class Census:
     blocks: int
     types: dict[str, int]
     heap: int = 0
+
+    def __add__(self, other: Census) -> Census:
+        """What lives in both processes."""
+        types = dict(Counter(self.types) + Counter(other.types))
+        sums = (self.objects + other.objects, self.blocks + other.blocks)
+        return Census(*sums, types, self.heap + other.heap)
 
 
 def take() -> Census:
@@ -98,9 +107,25 @@ def run() -> None:
     """Be twistd."""
     from twisted.scripts import twistd
 
-    path = os.environ[CENSUS]
+    from socketd.workers import crew
+
     # Whatever ends the soak, nothing is left behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    crew.PROGRAM = WORKER
+    _count_at_signals()
+    twistd.run()
+
+
+def run_worker() -> None:
+    """Be a worker."""
+    from socketd.worker import main
+
+    _count_at_signals()
+    main()
+
+
+def _count_at_signals() -> None:
+    path = f"{os.environ[CENSUS]}.{os.getpid()}"
 
     def count(number: int, frame: Any) -> None:
         from twisted.internet import reactor
@@ -112,7 +137,6 @@ def run() -> None:
 
     signal.signal(COUNT, count)
     signal.signal(COLLECT, count)
-    twistd.run()
 
 
 if __name__ == "__main__":

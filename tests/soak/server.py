@@ -190,11 +190,15 @@ class Server:
 
     def census(self, collected: bool) -> instrumented.Census:
         """
-        Count what lives in it, but not in its workers; if C{collected}, only what is reachable,
-        and by type.
+        Count what lives in it and in its workers; if C{collected}, only what is reachable, and
+        by type.
         """
-        self.send(instrumented.COLLECT if collected else instrumented.COUNT)
-        return wait_until(lambda: instrumented.read(self._census), "a census")
+        found = instrumented.Census(0, 0, {})
+        for pid in self.processes():
+            os.kill(pid, instrumented.COLLECT if collected else instrumented.COUNT)
+            read = partial(instrumented.read, f"{self._census}.{pid}")
+            found += wait_until(read, "a census")
+        return found
 
     def find_addresses(self) -> None:
         """Ask it where its services are."""

@@ -165,6 +165,17 @@ class FlatTests(SynchronousTestCase):
             found = [one for one in verdict.compare_resources(before, after) if not one.holds]
             self.assertEqual(len(found), 1, after)
 
+    def test_processes(self) -> None:
+        """What may be more is so for each process, of which all is added."""
+        one = Census(1000, 5000, {"a": 7, "b": 1}, 100)
+        self.assertEqual(one + one, Census(2000, 10000, {"a": 14, "b": 2}, 200))
+        before = attrs.evolve(sample(), processes=3)
+        most = 3 * verdict.MAX_OBJECTS
+        for more, is_flat in ((most, True), (most + 1, False)):
+            after = attrs.evolve(sample(objects=1000 + more), processes=3)
+            held = verdict.compare_resources(before, after)
+            self.assertEqual(all(one.holds for one in held), is_flat)
+
     def test_lag(self) -> None:
         """Timers may be a little later in the second half than in the first, not much."""
         ticks = (0, 10, 20, 30, 40)

@@ -27,7 +27,7 @@ MAX_RESIDENT = 16 * 1024 * 1024
 #: The same for what malloc(3) has given out: the ciphers of 1024 clients of NTS have 5 MiB.
 MAX_HEAP = 8 * 1024 * 1024
 
-#: What reachable objects may have grown by: caches that fill at their own pace.
+#: The same for reachable objects: caches that fill at their own pace.
 MAX_OBJECTS = 500
 
 #: The same for blocks of memory, of which an object has several.
@@ -213,12 +213,12 @@ def compare_resources(
     resident = max(before.resident, middle.resident if middle else 0)
     yield _exact("daemon", "descriptors", after.descriptors, before.descriptors)
     for what, found, was, growth in (
-        ("resident bytes", after.resident, resident, MAX_RESIDENT * after.processes),
+        ("resident bytes", after.resident, resident, MAX_RESIDENT),
         ("heap", after.census.heap, before.census.heap, MAX_HEAP),
         ("objects", after.census.objects, before.census.objects, MAX_OBJECTS),
         ("blocks", after.census.blocks, before.census.blocks, MAX_BLOCKS),
     ):
-        yield Comparison("daemon", what, found, 0, was + growth)
+        yield Comparison("daemon", what, found, 0, was + growth * after.processes)
 
 
 def compare_lag(samples: Sequence[Sample]) -> Iterator[Comparison]:
