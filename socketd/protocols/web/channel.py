@@ -17,7 +17,7 @@ from socketd.protocols.spec import IDrainable, ProtocolContext
 from socketd.protocols.web.answers import TEXT, Answer, BadRequest, phrase
 from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.exchange import Exchange
-from socketd.protocols.web.head import MAX_HEADERS, READ, check_header, long_body, request_line
+from socketd.protocols.web.head import MAX_HEADERS, READ, check_header, request_line
 from socketd.protocols.web.options import WebSocketOptions
 
 #: Requests of one connection that are answered in one turn of the reactor (about 1 ms), so that
@@ -57,7 +57,6 @@ class Channel(http.HTTPChannel):
         self._bad = False
         self._next: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
-        self._addresses: tuple[Any, Any] | None = None
         self._successor: IProtocol | None = None
 
     # Called by the transport.
@@ -191,13 +190,11 @@ class Channel(http.HTTPChannel):
 
     def headerReceived(self, line: bytes) -> bool:
         """Keep a header as it was sent; HTTPChannel gets only those that it reads."""
-        exchange = self.requests[-1]
-        exchange.lines.append(line)
+        lines = self.requests[-1].lines
+        lines.append(line)
         name = line.partition(b":")[0].lower()
-        if name == b"host":
-            exchange.hosts += 1
         try:
-            check_header(name, line, len(exchange.lines), self.options.max_body)
+            check_header(name, line, len(lines), self.options.max_body)
         except BadRequest as problem:
             self.refuse(problem)
             return False
@@ -205,7 +202,7 @@ class Channel(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         """Check what the headers must have before a body is asked for."""
-        hosts = self.requests[-1].hosts
+        hosts = sum(line[:5].lower() == b"host:" for line in self.requests[-1].lines)
         if hosts > 1 or not hosts and self._version == b"HTTP/1.1":
             self.refuse(BadRequest(400, "host", "HTTP/1.1 wants one Host header"))
         elif self._command == b"CONNECT":
@@ -255,17 +252,10 @@ class Channel(http.HTTPChannel):
         if self._drains:
             successor.drain()
 
-    def getPeer(self) -> Any:
-        return self._both()[0]
+    def getPeer(self) -> None:
+        """No-op: each request of Twisted's asks, and none of ours needs an answer."""
 
-    def getHost(self) -> Any:
-        return self._both()[1]
-
-    def _both(self) -> tuple[Any, Any]:
-        """The addresses, asked for once: each request of Twisted's does."""
-        if self._addresses is None:
-            self._addresses = self.transport.getPeer(), self.transport.getHost()
-        return self._addresses
+    getHost = getPeer
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(BadRequest(400, "syntax", "the request is not HTTP (RFC 9112)"))
@@ -281,13 +271,10 @@ class Channel(http.HTTPChannel):
             text = f"the target is too long; up to {self.options.max_header} bytes"
             self.refuse(BadRequest(414, "target_size", text))
 
-    def refuse_body(self) -> None:
-        """Refuse a body that is too long."""
-        if not self._bad:
-            self.refuse(long_body(self.options.max_body))
-
     def refuse(self, problem: BadRequest) -> None:
-        """Answer that a request is bad, and close, since its end is not known."""
+        """Answer that a request is bad, once, and close, since its end is not known."""
+        if self._bad:
+            return
         self._bad, self._rest = True, b""
         self.count_bad(problem)
         self.note(problem.status)
@@ -309,22 +296,16 @@ class Channel(http.HTTPChannel):
         """
         if self.options.health and asked.path == self.options.health:
             return Answer(body=b"ok\n", media_type=TEXT, is_noted=False)
+        if self.options.websocket and asked.wants_websocket:
+            # Lazy: a service that no client asks for it does not spend the time of the import.
+            from socketd.protocols.web.upgrade import switch
+
+            return switch(asked, self.options, self.context.clock)
         return self.answer_other(asked)
 
     def answer_other(self, asked: Asked) -> Answer:
-        """Find the answer to a request that is no health check."""
+        """Find the answer to a request that is neither a health check nor for WebSocket."""
         raise NotImplementedError
-
-    def switch(self, asked: Asked) -> Answer:
-        """
-        Answer a request for WebSocket.
-
-        @raise BadRequest: if it is none, or its origin is not served.
-        """
-        # Lazy: a service that no client asks for it does not spend the time of the import.
-        from socketd.protocols.web.upgrade import switch
-
-        return switch(asked, self.options, self.context.clock)
 
     def count_bad(self, problem: BadRequest) -> None:
         """Count a bad request."""

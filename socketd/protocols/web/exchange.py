@@ -11,6 +11,7 @@ from twisted.web import http
 
 from socketd.protocols.web.answers import NO_BODY, Answer, BadRequest, Sending, phrase
 from socketd.protocols.web.asked import Asked
+from socketd.protocols.web.head import long_body
 
 
 class Exchange(http.Request):
@@ -18,7 +19,6 @@ class Exchange(http.Request):
     One request and its answer.
 
     @ivar lines: the headers as sent, each on a line; Twisted changes their case.
-    @ivar hosts: how many of them are C{Host}.
     """
 
     channel: Any
@@ -26,7 +26,6 @@ class Exchange(http.Request):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.lines: list[bytes] = []
-        self.hosts = 0
         self._pieces: list[bytes] = []
         self._size = 0
         self._later: IDelayedCall | None = None
@@ -44,7 +43,7 @@ class Exchange(http.Request):
         self._size += len(data)
         if self._size > self.channel.options.max_body:
             self._pieces.clear()
-            self.channel.refuse_body()
+            self.channel.refuse(long_body(self.channel.options.max_body))
         else:
             self._pieces.append(data)
 

@@ -25,8 +25,6 @@ class HttpChannel(Channel):
 
     def answer_other(self, asked: Asked) -> Answer:
         options = self.options
-        if options.websocket and asked.wants_websocket:
-            return self.switch(asked)
         if options.response is not None:
             return Answer(body=options.response.body, media_type=options.response.media_type)
         answer = find_answer(asked, self._tell, options) or Answer(body=None)

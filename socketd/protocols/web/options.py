@@ -144,6 +144,7 @@ class WebSocketOptions:
     )
 
     # A request for WebSocket has no body, and a connection few others.
+    websocket = True
     max_body = 0
     max_requests = 100
 

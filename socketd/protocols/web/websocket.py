@@ -13,8 +13,6 @@ class WebSocketChannel(Channel):
     """One connection of C{websocket}: what else is asked for is refused."""
 
     def answer_other(self, asked: Asked) -> Answer:
-        if asked.wants_websocket:
-            return self.switch(asked)
         raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *SWITCHING)
 
 
