@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from attrs import frozen
@@ -46,7 +47,8 @@ class ChargenOptions:
 @implementer(IPullProducer, IHalfCloseableProtocol)
 class Chargen(Protocol):
     """
-    Send the pattern as fast as the peer reads it, until the peer or the daemon closes.
+    Send the pattern as fast as the peer reads it, until the peer or the daemon closes, or so many
+    bytes are sent.
 
     Backpressure: the next block is produced when the last one is sent, so a peer that never reads
     holds one block, an object that all connections share.
@@ -56,6 +58,11 @@ class Chargen(Protocol):
     """
 
     transport: Any
+
+    def __init__(self, size: int = 0) -> None:
+        """@param size: the bytes to send; 0: without end."""
+        # No connection lasts for sys.maxsize bytes.
+        self._left = size or sys.maxsize
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, False)
@@ -69,8 +76,13 @@ class Chargen(Protocol):
         """
         if self.transport.disconnecting:
             self.transport.unregisterProducer()
-        else:
-            self.transport.write(BLOCK)
+            return
+        block = BLOCK[: self._left]
+        self._left -= len(block)
+        self.transport.write(block)
+        if not self._left:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
 
     def stopProducing(self) -> None:
         """No-op: the connection is lost and asks for no more data."""
@@ -80,24 +92,6 @@ class Chargen(Protocol):
 
     def writeConnectionLost(self) -> None:
         """No-op: this protocol never half-closes."""
-
-
-class BoundedChargen(Chargen):
-    """Send so many bytes of the pattern, then close."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-
-    def resumeProducing(self) -> None:
-        """Send one more block, the last one cut to the size."""
-        if self.transport.disconnecting or self._left >= len(BLOCK):
-            self._left -= len(BLOCK)
-            super().resumeProducing()
-            return
-        rest, self._left = BLOCK[: self._left], 0
-        self.transport.write(rest)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
 
 
 class ChargenDatagrams(DatagramProtocol):
@@ -117,6 +111,6 @@ class ChargenDatagrams(DatagramProtocol):
 
 declaration = ProtocolSpec(
     options=ChargenOptions,
-    stream=lambda options, context: BoundedChargen(options.bytes) if options.bytes else Chargen(),
+    stream=lambda options, context: Chargen(options.bytes),
     datagram=lambda options, context: ChargenDatagrams(),
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
 import attrs
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
 from socketd.protocols.frames import Delimited, parse_framing
 from socketd.protocols.rules.rule import (
@@ -19,6 +19,7 @@ from socketd.protocols.rules.rule import (
     Expression,
     Idle,
     Octets,
+    Pattern,
     Rule,
 )
 from socketd.settings.diagnostics import Mistake, Mistakes
@@ -59,29 +60,22 @@ class ExpressionSet:
     @ivar size: their instructions: a message takes at most so many steps for each byte.
     """
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._expressions: dict[int, Any] = {}
-        self._set: Any = None
-        self._keys: list[int] = []
-
-    def add(self, key: int, expression: Any) -> None:
-        """Add a compiled expression, with the key that L{matching} gives for it."""
-        self._expressions[key] = expression
-        self.size += expression.programsize
-
-    def compile(self) -> None:
-        """End the additions; raise C{ValueError} if the expressions are too large together."""
-        if not self._expressions:
+    def __init__(self, expressions: Mapping[int, Any]) -> None:
+        """
+        @param expressions: those that are compiled, by the keys that L{matching} gives for them.
+        @raise ValueError: if they are too large together.
+        """
+        self.size = sum(one.programsize for one in expressions.values())
+        self._expressions = expressions
+        if not expressions:
             return
         import re2
 
         self._set = re2.Set.SearchSet(_options(re2, SET_MEMORY))
-        for expression in self._expressions.values():
-            self._set.Add(expression.pattern)
         # The empty one matches always: without it, the memory was not enough.
-        self._set.Add(b"")
-        self._keys = [*self._expressions, -1]
+        self._keys = [*expressions, -1]
+        for pattern in (*(one.pattern for one in expressions.values()), b""):
+            self._set.Add(pattern)
         try:
             self._set.Compile()
         except re2.error:
@@ -129,7 +123,6 @@ class Shape:
         return bytes(compress(message, (at not in self.any for at in range(self.length))))
 
 
-@define(eq=False)
 class Matcher:
     """
     Finds the rules that match a message, at a cost that hardly grows with their number.
@@ -138,25 +131,21 @@ class Matcher:
     C{contains} is tried rule by rule.
     """
 
-    _tables: dict[Shape, dict[bytes | None, list[int]]] = field(factory=dict, init=False)
-    # What a message has to contain, nothing included, or C{None} for an expression. As text, of
-    # which CPython's "in" takes a tenth of the time that it takes with bytes.
-    _others: list[tuple[int, str | None]] = field(factory=list, init=False)
-    _expressions: ExpressionSet = field(factory=ExpressionSet, init=False)
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        """@raise ValueError: if their expressions are too large together."""
+        self._tables: dict[Shape, dict[bytes | None, list[int]]] = {}
+        # What a message has to contain, nothing included, or C{None} for an expression. As text,
+        # of which CPython's "in" takes a tenth of the time that it takes with bytes.
+        self._others: list[tuple[int, str | None]] = []
+        patterns = [*enumerate(rule.pattern for rule in rules)]
+        for index, pattern in patterns:
+            self._add(index, pattern)
+        self._expressions = ExpressionSet(
+            {index: one.compiled for index, one in patterns if isinstance(one, Expression)}
+        )
 
-    @classmethod
-    def of(cls, rules: tuple[Rule, ...]) -> Matcher:
-        """Compile rules; raise C{ValueError} if their expressions are too large together."""
-        matcher = cls()
-        for index, rule in enumerate(rules):
-            matcher._add(index, rule)
-        matcher._expressions.compile()
-        return matcher
-
-    def _add(self, index: int, rule: Rule) -> None:
-        pattern = rule.pattern
+    def _add(self, index: int, pattern: Pattern) -> None:
         if isinstance(pattern, Expression):
-            self._expressions.add(index, pattern.compiled)
             self._others.append((index, None))
         elif isinstance(pattern, Octets) and pattern.where != CONTAINS:
             shape = Shape.of(pattern)
@@ -212,7 +201,7 @@ class RuleSet:
 
     @matcher.default
     def _compile(self) -> Matcher:
-        return Matcher.of(self.rules)
+        return Matcher(self.rules)
 
     @idle.default
     def _find_idle(self) -> tuple[tuple[int, Rule, float], ...]:

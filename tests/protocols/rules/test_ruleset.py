@@ -60,7 +60,7 @@ class MatcherTests(SynchronousTestCase):
     def test_same(self, patterns: list[str], messages: list[bytes]) -> None:
         """It finds what trying rule by rule finds, in the same order."""
         rules = parse_lines("\n".join(f'{pattern} -> "x"' for pattern in patterns))
-        matcher = Matcher.of(rules)
+        matcher = Matcher(rules)
         for message in messages:
             expected = [i for i, rule in enumerate(rules) if matches(rule.pattern, message)]
             self.assertEqual(list(matcher.matching(message)), expected, message)
@@ -68,7 +68,7 @@ class MatcherTests(SynchronousTestCase):
     def test_lazy(self) -> None:
         """What stands behind the first match is not tried."""
         rules = parse_lines('"a" -> "1"\nprefix "b" -> "2"\n/./ -> "3"')
-        matcher = Matcher.of(rules)
+        matcher = Matcher(rules)
         with mock.patch.object(ExpressionSet, "matching", side_effect=AssertionError):
             self.assertEqual(next(matcher.matching(b"a")), 0)
             self.assertEqual(next(matcher.matching(b"bc")), 1)
@@ -76,7 +76,7 @@ class MatcherTests(SynchronousTestCase):
     def test_one_pass(self) -> None:
         """A hundred expressions are searched once for a message."""
         rules = [rf"/^AT\+C{number}(\d*)$/" for number in range(100)]
-        matcher = Matcher.of(parse_lines("\n".join(f'{rule} -> "x"' for rule in rules)))
+        matcher = Matcher(parse_lines("\n".join(f'{rule} -> "x"' for rule in rules)))
         with mock.patch.object(
             ExpressionSet, "matching", autospec=True, side_effect=ExpressionSet.matching
         ) as searched:
@@ -87,7 +87,7 @@ class MatcherTests(SynchronousTestCase):
         """Octets of one shape are one look-up, however many there are."""
         patterns = [f'"{n}"' for n in range(100)] + [f'prefix "{n}"' for n in range(100, 200)]
         patterns += [f"hex {n} .. 0a" for n in range(10, 99)]
-        matcher = Matcher.of(parse_lines("\n".join(f'{one} -> "x"' for one in patterns)))
+        matcher = Matcher(parse_lines("\n".join(f'{one} -> "x"' for one in patterns)))
         self.assertEqual((len(matcher._tables), matcher._others), (3, []))
         self.assertEqual(list(matcher.matching(b"1500")), [150])
 
@@ -113,10 +113,8 @@ class ExpressionTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """Without memory for all at once, each is searched alone, and the result is the same."""
-        both = ExpressionSet()
-        for key, source in ((3, "a"), (5, "b+"), (8, "^c")):
-            both.add(key, compile_expression(source))
-        both.compile()
+        sources = {3: "a", 5: "b+", 8: "^c"}
+        both = ExpressionSet({key: compile_expression(one) for key, one in sources.items()})
         self.assertEqual(sorted(set(both.matching(b"xbac")) - {-1}), [3, 5])
         with mock.patch.object(both, "_set") as failing:
             failing.Match.return_value = None
@@ -126,9 +124,8 @@ class ExpressionTests(SynchronousTestCase):
         """An expression beyond its memory is refused, and so are all together beyond theirs."""
         self.assertIn("too large", refusal(compile_expression, "a{1000}b{1000}" * 20))
         with mock.patch.object(ruleset, "SET_MEMORY", 2000):
-            found = ExpressionSet()
-            found.add(0, compile_expression("a{50}"))
-            self.assertIn("write shorter ones", refusal(found.compile))
+            found = {0: compile_expression("a{50}")}
+            self.assertIn("write shorter ones", refusal(ExpressionSet, found))
 
     def test_linear(self) -> None:
         """
