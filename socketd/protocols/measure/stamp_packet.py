@@ -55,21 +55,20 @@ _EPOCH = SECONDS_1900_TO_1970 * _SECOND
 _MASK = (1 << 64) - 1
 
 # Sequence number, timestamp, error estimate, SSID (RFC 8972, section 3).
-_OPEN = struct.Struct("!I8s2sH")
-_AUTHENTICATED = struct.Struct("!I12x8s2sH")
+_OPEN = struct.Struct("!IQHH")
+_AUTHENTICATED = struct.Struct("!I12xQHH")
 # The same, then the receive timestamp, the sender's three, and its TTL.
-_OPEN_ANSWER = struct.Struct("!IQHHQI8s2s2xB3x")
+_OPEN_ANSWER = struct.Struct("!IQHHQIQH2xB3x")
 _USUAL = struct.Struct("!" + USUAL)
-_USUAL_ANSWER = struct.Struct("!IQHHQIQH2xB3x")
-_AUTHENTICATED_ANSWER = struct.Struct("!I12xQHH4xQ8xI12x8s2s6xB15x")
+_AUTHENTICATED_ANSWER = struct.Struct("!I12xQHH4xQ8xI12xQH6xB15x")
 
 
 class Request(NamedTuple):
-    """What a sender's packet says; timestamp and error estimate are answered as they came."""
+    """What a sender's packet says, and is answered as it came."""
 
     sequence: int
-    timestamp: bytes
-    error: bytes
+    timestamp: int
+    error: int
     ssid: int
 
 
@@ -104,16 +103,15 @@ def parse_authenticated(packet: bytes) -> Request:
 
 def write_request(sequence: int, timestamp: int, error: int, ssid: int) -> bytes:
     """Encode a sender's packet of L{OPEN_LENGTH}."""
-    head = _OPEN.pack(sequence, timestamp.to_bytes(8, "big"), error.to_bytes(2, "big"), ssid)
-    return head.ljust(OPEN_LENGTH, b"\0")
+    return _OPEN.pack(sequence, timestamp, error, ssid).ljust(OPEN_LENGTH, b"\0")
 
 
 def write_authenticated_request(
     sequence: int, timestamp: int, error: int, ssid: int, key: bytes
 ) -> bytes:
     """Encode a sender's packet of L{AUTHENTICATED_LENGTH}."""
-    said = timestamp.to_bytes(8, "big"), error.to_bytes(2, "big"), ssid
-    covered = _AUTHENTICATED.pack(sequence, *said).ljust(AUTHENTICATED_LENGTH - HMAC_LENGTH, b"\0")
+    head = _AUTHENTICATED.pack(sequence, timestamp, error, ssid)
+    covered = head.ljust(AUTHENTICATED_LENGTH - HMAC_LENGTH, b"\0")
     return covered + digest(key, covered)
 
 
@@ -151,7 +149,7 @@ def write_usual(
     @param each: how much later every other one is (nanoseconds).
     @return: the answers, and T3 of each as on the wire.
     """
-    departed, step, pack = wide_timestamp(sent), (each << 32) // _SECOND, _USUAL_ANSWER.pack
+    departed, step, pack = wide_timestamp(sent), (each << 32) // _SECOND, _OPEN_ANSWER.pack
     made, times = [], []
     for (asked, at, asked_error, ssid, _, tail), number, received, ttl in packets:
         # Not by a call of wide_timestamp: this is the hot path.

@@ -48,8 +48,8 @@ class FormatTests(SynchronousTestCase):
         """The packets of another implementation are read and written."""
         found = parse_open(SCAPY_SENDER)
         self.assertEqual((found.sequence, found.ssid), (0x1234, 0x54D))
-        self.assertEqual(found.timestamp.hex() + found.error.hex(), "000004d2915b573e9234")
-        sender = Request(0x4321, bytes.fromhex("0000085fa8a0902d"), bytes.fromhex("2143"), 0)
+        self.assertEqual((found.timestamp, found.error), (0x04D2915B573E, 0x9234))
+        sender = Request(0x4321, 0x085FA8A0902D, 0x2143, 0)
         received, sent = 0x10E1E0624DD2, 0x4D2915B573E
         answer = Answer(0x1234, sent, 0x9234, 0x54D, received, sender, 0x6F)
         self.assertEqual(write_open(answer), SCAPY_REFLECTOR)
@@ -68,7 +68,7 @@ class FormatTests(SynchronousTestCase):
 
     def test_places(self) -> None:
         """Each field of both answers is where the figures have it."""
-        sender = Request(6, bytes(range(1, 9)), b"\x11\x22", 0)
+        sender = Request(6, 0x0102030405060708, 0x1122, 0)
         answer = Answer(1, 2, 3, 4, 5, sender, 9)
         self.check(wire.REFLECTOR, write_open(answer))
         found = write_authenticated(answer, KEY)
@@ -79,7 +79,7 @@ class FormatTests(SynchronousTestCase):
         """A packet with authentication is read; each bit in front of the HMAC is covered."""
         packet = wire.signed(KEY, sequence=7, timestamp=8, error=9, ssid=10)
         found = parse_authenticated(packet)
-        expected = Request(7, (8).to_bytes(8, "big"), (9).to_bytes(2, "big"), 10)
+        expected = Request(7, 8, 9, 10)
         self.assertEqual(found, expected)
         self.assertTrue(is_authentic(packet + b"behind", KEY))
         self.assertFalse(is_authentic(packet, KEY + b"x"))
@@ -92,7 +92,7 @@ class FormatTests(SynchronousTestCase):
         """A sender's packet has its fields and its HMAC; its answer is read again."""
         packet = write_authenticated_request(7, 8, 9, 10, KEY)
         self.assertEqual(packet, wire.signed(KEY, sequence=7, timestamp=8, error=9, ssid=10))
-        sender = Request(6, bytes(range(1, 9)), b"\x11\x22", 4)
+        sender = Request(6, 0x0102030405060708, 0x1122, 4)
         answer = Answer(1, 2, 3, 4, 5, sender, 9)
         self.assertEqual(parse_authenticated_answer(write_authenticated(answer, KEY)), answer)
 

@@ -207,7 +207,7 @@ class StampProbe(Probe):
             return None
         self.results.is_ssid_lost |= bool(ssid and not answer.ssid)
         sent = self._sent[asked.sequence] if asked.sequence < len(self._sent) else None
-        if sent is None or sent.timestamp.to_bytes(8, "big") != asked.timestamp:
+        if sent is None or sent.timestamp != asked.timestamp:
             return None
         return sent
 
