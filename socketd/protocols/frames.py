@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall
 
+from socketd.common.timer import Timer
 from socketd.settings.value_types import (
     DURATION,
     SIZE,
@@ -196,13 +196,12 @@ class Idle(Framing):
 
     silence: float
     _rest: bytes = field(default=b"", init=False)
-    _clock: Any = field(default=None, init=False)
     _ended: Any = field(default=None, init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
+    _timer: Any = field(default=None, init=False)
 
     def start(self, clock: Any, ended: Callable[[Iterator[bytes]], None]) -> None:
         # Time passes while earlier messages wait for their answers, so feed() yields none.
-        self._clock = clock
+        self._timer = Timer(clock)
         self._ended = ended
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -210,10 +209,7 @@ class Idle(Framing):
         if len(self._rest) > self.max_message:
             self.stop()
             return _too_long()
-        if self._timer is None:
-            self._timer = self._clock.callLater(self.silence, self._silent)
-        else:
-            self._timer.reset(self.silence)
+        self._timer.start(self.silence, self._silent)
         return iter(())
 
     def end(self) -> Iterator[bytes]:
@@ -223,12 +219,9 @@ class Idle(Framing):
 
     def stop(self) -> None:
         self._rest = b""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
     def _silent(self) -> None:
-        self._timer = None
         self._ended(self.end())
 
 

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from socketd.common.answers import Answer
 from socketd.common.events import MESSAGE_RECEIVED, Event
 from socketd.common.lag import LagMeter
+from socketd.common.timer import Timer
 from socketd.control.reports import queue_event, status_facts
 from socketd.control.results import event_object
 from socketd.daemon.daemon import Daemon
@@ -102,8 +103,7 @@ class Live(Service):
         self.viewers: list[Viewer] = []
         self._daemon = daemon
         self._meter = lag
-        self._tick: Any = None
-        self._queue_due: Any = None
+        self._tick, self._queue_due = Timer(daemon.reactor), Timer(daemon.reactor)
         # The newest events, and how many of them the viewers have not been told.
         self._events: deque[tuple[Event, dict[str, Any], float]] = deque(maxlen=MAX_EVENTS)
         self._untold = 0
@@ -119,9 +119,8 @@ class Live(Service):
         super().stopService()
         self._daemon.event_bus.unwatch(self._hear, active=False)
         self._daemon.operator.unwatch(self._queue_changed)
-        for call in (self._tick, self._queue_due):
-            if call is not None and call.active():
-                call.cancel()
+        self._tick.stop()
+        self._queue_due.stop()
         for viewer in tuple(self.viewers):
             viewer.request.unregisterProducer()
             viewer.request.finish()
@@ -169,11 +168,10 @@ class Live(Service):
         self._untold += 1
 
     def _queue_changed(self) -> None:
-        if self.viewers and self._queue_due is None:
-            self._queue_due = self._daemon.reactor.callLater(0, self._tell_queue)
+        if self.viewers and not self._queue_due.is_running:
+            self._queue_due.start(0, self._tell_queue)
 
     def _tell_queue(self) -> None:
-        self._queue_due = None
         event = self._queue()
         for viewer in self.viewers:
             viewer.tell(event)
@@ -182,7 +180,7 @@ class Live(Service):
         return encode("waiting", queue_event(self._daemon))
 
     def _sample(self) -> None:
-        self._tick = self._daemon.reactor.callLater(INTERVAL, self._sample)
+        self._tick.start(INTERVAL, self._sample)
         self._daemon.refresh().addCallback(self._take_sample)
 
     def _take_sample(self, result: None) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
+
+from socketd.common.timer import Timer
 
 #: Limit for the request line and for each header (bytes): a usual request of a scraper
 #: has a hundred bytes in all.
@@ -146,9 +148,8 @@ class Channel(http.HTTPChannel):
         self.timeOut = None
         self.routes = routes
         self.is_stream = False
-        self._reactor = reactor
         self._left = left
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Timer(reactor)
         self._asking = False
         self._count = 0
 
@@ -182,8 +183,7 @@ class Channel(http.HTTPChannel):
     def begin_stream(self) -> None:
         """Stop the timeout: the response is a stream."""
         self.is_stream = True
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._deadline.stop()
 
     def refuse(self, code: int) -> None:
         """Respond with a bare status, and close."""
@@ -199,16 +199,12 @@ class Channel(http.HTTPChannel):
         """Do nothing: L{connectionLost} follows."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._deadline.stop()
         super().connectionLost(reason)
         self._left(self)
 
     def _wait(self, seconds: float) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.reset(seconds)
-        else:
-            self._deadline = self._reactor.callLater(seconds, self.transport.abortConnection)
+        self._deadline.start(seconds, self.transport.abortConnection)
 
 
 class ChannelFactory(Factory):

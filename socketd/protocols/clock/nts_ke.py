@@ -8,12 +8,13 @@ from os.path import isabs
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.common.host_names import is_host_name
+from socketd.common.timer import Timer
 from socketd.protocols.clock import nts_records
 from socketd.protocols.clock.nts_key_file import key_file
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
@@ -89,7 +90,7 @@ class NtsKe(Protocol):
         self._options = options
         self._context = context
         self._reader: nts_records.RecordReader | None = None
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Timer(context.clock)
 
     def connectionMade(self) -> None:
         if self.transport.negotiatedProtocol != nts_records.ALPN.encode():
@@ -98,7 +99,7 @@ class NtsKe(Protocol):
             return
         self._reader = nts_records.RecordReader()
         overdue = nts_records.TIMED_OUT, nts_records.error_response(nts_records.Code.BAD_REQUEST)
-        self._deadline = self._context.clock.callLater(REQUEST_TIMEOUT, self._finish, *overdue)
+        self._deadline.start(REQUEST_TIMEOUT, self._finish, *overdue)
 
     def dataReceived(self, data: bytes) -> None:
         if self._reader is None:
@@ -146,8 +147,7 @@ class NtsKe(Protocol):
 
     def _stop(self) -> None:
         self._reader = None
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._deadline.stop()
 
 
 def refusals(

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 
+from socketd.common.timer import Timer
 from socketd.protocols.clock.ntp_time import instant
 from socketd.protocols.measure import ipsla_packets, ipsla_v2
 from socketd.protocols.measure.keys import KEYS, Keys
@@ -167,18 +167,13 @@ class Probes(DatagramProtocol):
         self.transport.write(found, addr)
 
 
-@define(eq=False)
+@frozen(eq=False)
 class OpenPort:
-    """A port that was opened for probes; C{close}: closes it."""
+    """A port that was opened for probes; C{close}: closes it, as it is when C{timer} ends."""
 
     probes: Probes
     close: Callable[[], None]
-    timer: IDelayedCall | None = field(default=None, init=False)
-
-    def cancel_timer(self) -> None:
-        """Cancel the timer, if it runs."""
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
+    timer: Timer
 
 
 class Ipsla(DatagramProtocol):
@@ -246,19 +241,18 @@ class Ipsla(DatagramProtocol):
         except OSError:
             raise ipsla_packets.BadRequest(PORT, request.refusal) from None
         self._counts[OPENED] += 1
-        found = self._open[place] = OpenPort(probes, close)
+        found = self._open[place] = OpenPort(probes, close, Timer(self._context.clock))
         return found
 
     def _watch(self, place: tuple[str, int], found: OpenPort) -> None:
         """Close the port when the time of its last source is over."""
-        found.cancel_timer()
         until = max(asker.until for asker in found.probes.askers.values())
         rest = until - self._context.clock.seconds()
-        found.timer = self._context.clock.callLater(max(0.0, rest), self._close, place)
+        found.timer.start(max(0.0, rest), self._close, place)
 
     def _close(self, place: tuple[str, int]) -> None:
         found = self._open.pop(place)
-        found.cancel_timer()
+        found.timer.stop()
         found.close()
 
 

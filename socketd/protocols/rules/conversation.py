@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, field, frozen
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from socketd.common.timer import Timer
 from socketd.protocols.rules.rule import Every, Rule
 from socketd.protocols.rules.ruleset import RuleSet
 
@@ -77,8 +78,6 @@ class Conversation:
         return rule.times is not None and self._used.get(index, 0) >= rule.times
 
     def _use(self, index: int, rule: Rule) -> bool:
-        if rule.times is None:
-            return True
         if self._is_used_up(index, rule):
             return False
         self._used[index] = self._used.get(index, 0) + 1
@@ -102,7 +101,11 @@ class Silence:
     _act: Callable[[Rule], None]
     _is_busy: Callable[[], bool]
     _since: float = field(default=0.0, init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
+    _timer: Timer = field(init=False)
+
+    @_timer.default
+    def _make_timer(self) -> Timer:
+        return Timer(self._clock)
 
     def start(self) -> None:
         """Begin, at the start of a connection."""
@@ -116,18 +119,15 @@ class Silence:
 
     def stop(self) -> None:
         """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
     def _wait(self) -> None:
         due = self._conversation.next_idle()
         if due is not None:
             rest = max(0.0, self._since + due - self._clock.seconds())
-            self._timer = self._clock.callLater(rest, self._check, due)
+            self._timer.start(rest, self._check, due)
 
     def _check(self, due: float) -> None:
-        self._timer = None
         if self._is_busy():
             self.end()
         elif self._clock.seconds() - self._since >= due - TOLERANCE:

@@ -65,7 +65,7 @@ class ExpressionSet:
         @param expressions: those that are compiled, by the keys that L{matching} gives for them.
         @raise ValueError: if they are too large together.
         """
-        self.size = sum(one.programsize for one in expressions.values())
+        self.size: int = sum(one.programsize for one in expressions.values())
         self._expressions = expressions
         if not expressions:
             return

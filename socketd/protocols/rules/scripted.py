@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.common.counters import DELAY_QUEUE, TOO_LONG
+from socketd.common.timer import Timer
 from socketd.protocols.frames import parse_framing
 from socketd.protocols.framing import MessageProtocol
 from socketd.protocols.rules.conversation import Conversation, Script, Silence
@@ -39,14 +40,13 @@ class ScriptedReply(MessageProtocol):
         super().__init__(framing, max_message, clock)
         self._script = script
         self._conversation = Conversation(script)
-        self._clock = clock
         self._silence = Silence(self._conversation, clock, self._break_silence, self._is_busy)
-        self._delayed: IDelayedCall | None = None
+        self._delayed = Timer(clock)
         self._registering = False
 
     @property
     def waiting(self) -> bool:
-        return self._delayed is not None
+        return self._delayed.is_running
 
     def connectionMade(self) -> None:
         self.answer(self._script.greeting)
@@ -67,9 +67,7 @@ class ScriptedReply(MessageProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._silence.stop()
-        if self._delayed is not None:
-            self._delayed.cancel()
-            self._delayed = None
+        self._delayed.stop()
 
     def drain(self) -> None:
         """Close once a delayed answer is sent, and those of the messages that wait behind it."""
@@ -81,7 +79,7 @@ class ScriptedReply(MessageProtocol):
 
     def _follow(self, rule: Rule, answer: bytes) -> None:
         if rule.after:
-            self._delayed = self._clock.callLater(rule.after, self._act_late, rule, answer)
+            self._delayed.start(rule.after, self._act_late, rule, answer)
         else:
             self._act(rule, answer)
 
@@ -93,7 +91,6 @@ class ScriptedReply(MessageProtocol):
             self.transport.abortConnection()
 
     def _act_late(self, rule: Rule, answer: bytes) -> None:
-        self._delayed = None
         self._silence.end()
         self._act_unasked(rule, answer)
 

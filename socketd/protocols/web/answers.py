@@ -9,8 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IProtocol, IPushProducer, IReactorTime
 from zope.interface import implementer
+
+from socketd.common.timer import Timer
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -111,9 +113,8 @@ class Sending:
         self._exchange = exchange
         self._pieces = pieces
         self._pause = pause
-        self._clock = clock
         self._paused = False
-        self._call: IDelayedCall | None = None
+        self._next = Timer(clock)
 
     def start(self) -> None:
         """Send the first pieces."""
@@ -121,7 +122,6 @@ class Sending:
         self._send()
 
     def _send(self) -> None:
-        self._call = None
         written = 0
         while not self._paused:
             piece = next(self._pieces, None)
@@ -134,7 +134,7 @@ class Sending:
             if self._pause or written >= TURN_BYTES:
                 break
         if not self._paused:
-            self._call = self._clock.callLater(self._pause, self._send)
+            self._next.start(self._pause, self._send)
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -147,6 +147,4 @@ class Sending:
 
     def stopProducing(self) -> None:
         """Cancel what is to be sent later."""
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+        self._next.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from socketd.common.events import REQUEST
 from socketd.common.text import escaped
+from socketd.common.timer import Timer
 from socketd.protocols.spec import IDrainable, ProtocolContext
 from socketd.protocols.web.answers import TEXT, Answer, BadRequest, phrase
 from socketd.protocols.web.asked import Asked
@@ -39,6 +40,7 @@ class Channel(http.HTTPChannel):
     waits here.
 
     @ivar count: the number of the current request, from 1.
+    @ivar delay: the timer of an answer that is to be late.
     """
 
     transport: Any
@@ -55,8 +57,7 @@ class Channel(http.HTTPChannel):
         self._drains = False
         self._turn = 0
         self._bad = False
-        self._next: IDelayedCall | None = None
-        self._deadline: IDelayedCall | None = None
+        self.delay, self._next, self._deadline = (Timer(context.clock) for _ in range(3))
         self._successor: IProtocol | None = None
 
     # Called by the transport.
@@ -78,12 +79,13 @@ class Channel(http.HTTPChannel):
         """Finish the answer that is being made, or whose request is being read, and close."""
         self._drains, self.persistent = True, False
         if self.line_mode and not self._answering:
-            self._stop_waiting()
+            self._deadline.stop()
             self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._bad = True
         self._work()
+        self.delay.stop()
         super().connectionLost(reason)
 
     def pauseProducing(self) -> None:
@@ -100,9 +102,7 @@ class Channel(http.HTTPChannel):
     def _work(self) -> None:
         """Answer requests until more is needed, one has to wait, or others are to be served."""
         self._busy, self._turn = True, 0
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._next = None
+        self._next.stop()
         while self._rest and self._is_ready and self._turn < BATCH:
             if not self._feed():
                 break
@@ -148,7 +148,7 @@ class Channel(http.HTTPChannel):
         if self._is_closing:
             self._rest = b""
         elif self._rest and self._is_ready and self._turn >= BATCH:
-            self._next = self.context.clock.callLater(0, self._work)
+            self._next.start(0, self._work)
         elif self._ended and self._is_ready:
             self._end()
         held = len(self._rest) > MAX_AHEAD
@@ -158,17 +158,11 @@ class Channel(http.HTTPChannel):
         self._wait_for_request()
 
     def _wait_for_request(self) -> None:
-        begun = (self._rest or not self.line_mode) and self._is_ready and self._next is None
-        if not begun:
-            self._stop_waiting()
-        elif self._deadline is None:
-            seconds = self.options.request_timeout
-            self._deadline = self.context.clock.callLater(seconds, self._time_out)
-
-    def _stop_waiting(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None:
-            deadline.cancel()
+        begun = (self._rest or not self.line_mode) and self._is_ready
+        if not begun or self._next.is_running:
+            self._deadline.stop()
+        elif not self._deadline.is_running:
+            self._deadline.start(self.options.request_timeout, self._time_out)
 
     def _end(self) -> None:
         """Close after the peer's EOF; a request that is not complete is told so."""
@@ -178,7 +172,6 @@ class Channel(http.HTTPChannel):
             self.loseConnection()
 
     def _time_out(self) -> None:
-        self._deadline = None
         self.refuse(BadRequest(408, "timeout", "the request has taken too long"))
 
     # Hooks of HTTPChannel.
@@ -221,7 +214,7 @@ class Channel(http.HTTPChannel):
     def allContentReceived(self) -> None:
         """Answer the request."""
         if not self._bad:
-            self._stop_waiting()
+            self._deadline.stop()
             self._answering = True
             super().allContentReceived()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.web import http
 
@@ -28,7 +27,6 @@ class Exchange(http.Request):
         self.lines: list[bytes] = []
         self._pieces: list[bytes] = []
         self._size = 0
-        self._later: IDelayedCall | None = None
 
     # Called by the channel.
 
@@ -53,9 +51,6 @@ class Exchange(http.Request):
         self.process()
 
     def connectionLost(self, reason: Failure) -> None:
-        later, self._later = self._later, None
-        if later is not None:
-            later.cancel()
         if self.producer is not None:
             self.producer.stopProducing()
         super().connectionLost(reason)
@@ -75,14 +70,12 @@ class Exchange(http.Request):
             self.channel.count_bad(problem)
             answer = problem.answer
         if answer.delay:
-            clock = self.channel.context.clock
-            self._later = clock.callLater(answer.delay, self.respond, answer)
+            self.channel.delay.start(answer.delay, self.respond, answer)
         else:
             self.respond(answer)
 
     def respond(self, answer: Answer) -> None:
         """Send the answer, at once or in pieces."""
-        self._later = None
         self.code = answer.status
         if answer.successor is not None:
             self.channel.go_on_with(answer.successor)

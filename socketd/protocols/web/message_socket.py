@@ -6,7 +6,7 @@ import struct
 from itertools import islice
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from wsproto.connection import Connection
@@ -14,6 +14,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, 
 from wsproto.frame_protocol import CloseReason, Opcode
 from zope.interface import implementer
 
+from socketd.common.timer import Timer
 from socketd.protocols.spec import IDrainable, IFarewell
 
 #: Frames of one connection that are served in one turn of the reactor (about 2 ms), so that others
@@ -48,11 +49,10 @@ class MessageSocket(Protocol):
         self._connection = connection
         self._is_compressing = is_compressing
         self._max_message = max_message
-        self._clock = clock
         self._parts: list[Any] = []
         self._size = 0
         self._output: list[bytes] = []
-        self._next: IDelayedCall | None = None
+        self._next = Timer(clock)
         self._busy = self._closed = False
 
     def message_received(self, message: bytes | str) -> None:
@@ -68,12 +68,12 @@ class MessageSocket(Protocol):
         """Serve the frames that the data completes."""
         if not self._closed:
             self._connection.receive_data(data)
-            if self._next is None:
+            if not self._next.is_running:
                 self._work()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closed = True
-        self._stop_working()
+        self._next.stop()
 
     def drain(self) -> None:
         """Close since the daemon goes away (RFC 6455, 7.4.1)."""
@@ -100,7 +100,7 @@ class MessageSocket(Protocol):
             return
         self._send(CloseConnection(code, reason))
         self._closed = True
-        self._stop_working()
+        self._next.stop()
         if not self._busy:
             self.transport.loseConnection()
 
@@ -109,9 +109,8 @@ class MessageSocket(Protocol):
         self._closed = True
         self.transport.abortConnection()
 
-    def _work(self) -> None:
+    def _work(self, was_waiting: bool = False) -> None:
         """Serve frames, until more is needed or others are to be served."""
-        was_waiting, self._next = self._next is not None, None
         self._busy, count = True, 0
         for event in islice(self._connection.events(), BATCH):
             self._handle(event)
@@ -124,15 +123,10 @@ class MessageSocket(Protocol):
         if self._closed:
             self.transport.loseConnection()
         elif count == BATCH:
-            self._next = self._clock.callLater(0, self._work)
+            self._next.start(0, self._work, True)
             self.transport.pauseProducing()
         elif was_waiting:
             self.transport.resumeProducing()
-
-    def _stop_working(self) -> None:
-        later, self._next = self._next, None
-        if later is not None:
-            later.cancel()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Message):
