@@ -90,7 +90,7 @@ def check_nts(data: bytes) -> None:
     if not data:
         return
     counters = Counters()
-    answers = NtsAnswers(Keys(), counters, len(HEADER))  # type: ignore[arg-type]
+    answers = NtsAnswers(Keys(), counters)  # type: ignore[arg-type]
     body = data[1:]
     body = body[: len(body) & ~3]
     start = CLIENT.request(placeholders=data[0] % 10)[:-40]

@@ -20,7 +20,6 @@ from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.tls import ClientTls
 from socketd.common.errors import CommandError
 from socketd.protocols.clock import nts_fields
-from socketd.protocols.clock.ntp_time import LENGTH
 from socketd.protocols.clock.nts_keys import NONCE
 from socketd.protocols.clock.nts_records import COOKIES
 
@@ -61,7 +60,7 @@ class NtsQuery(NtpQuery):
 
     def _read(self, reply: bytes, took: float) -> Sample | None:
         try:
-            found = nts_fields.read_answer(reply, LENGTH)
+            found = nts_fields.read_answer(reply)
             if isinstance(found, nts_fields.Answer) and found.identifier == self._identifier:
                 inner = self._to_client.decrypt(found.sealed, [found.associated, found.nonce])
                 return self._proven(reply, took, inner)

@@ -91,7 +91,7 @@ class NtsDatagrams(NtpDatagrams):
 
         super().__init__(options, lambda: instant(context.wall_clock()), context.clock_state)
         keys = key_file(context.references["nts"].keys, context)
-        self._nts = NtsAnswers(keys, context.record.counters, LENGTH)
+        self._nts = NtsAnswers(keys, context.record.counters)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         if len(datagram) <= LENGTH or len(datagram) % 4 or datagram[0] & 0x3F != _V4_CLIENT:

@@ -44,11 +44,10 @@ _Opened = tuple[bytes, bytes, int]
 
 @frozen
 class NtsAnswers:
-    """Makes the answers of one port; C{header_length}: of a plain packet (bytes)."""
+    """Makes the answers of one port."""
 
     keys: KeyFile
     counters: Counters
-    header_length: int
 
     def answer(self, packet: bytes, header: Callable[[], bytes | None]) -> bytes | None:
         """
@@ -59,7 +58,7 @@ class NtsAnswers:
         @return: as long as the request where that is protected, else not longer.
         """
         try:
-            request = read_request(packet, self.header_length)
+            request = read_request(packet)
         except FieldError:
             self.counters.nts_requests[DISCARDED] += 1
             return None

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from socketd.protocols.clock.ntp_time import LENGTH
+
 #: The shortest extension field, and the shortest within an encrypted one (bytes).
 MIN_FIELD, MIN_INNER = 16, 4
 
@@ -94,17 +96,16 @@ def fields_of(data: bytes, start: int, shortest: int = MIN_FIELD) -> Iterator[Fi
         at += length
 
 
-def read_request(packet: bytes, start: int) -> Request | bytes:
+def read_request(packet: bytes) -> Request | bytes:
     """
     Find the fields of NTS in a request.
 
-    @param start: the length of the header.
     @return: the request; if it has none of NTS, its unique identifier, or nothing.
     @raise FieldError: if it has some, and they break a rule of section 5.7.
     """
     found: list[Field] = []
     try:
-        found.extend(fields_of(packet, start))
+        found.extend(fields_of(packet, LENGTH))
     except FieldError:
         # Without NTS it is a message authentication code of plain NTP, for example.
         if any(field.type in _OF_NTS for field in found):
@@ -127,15 +128,14 @@ def read_request(packet: bytes, start: int) -> Request | bytes:
     return Request(identifiers[0].body, cookies[0].body, nonce, sealed, associated, asked)
 
 
-def read_answer(packet: bytes, start: int) -> Answer | bytes:
+def read_answer(packet: bytes) -> Answer | bytes:
     """
     Find the fields of NTS in an answer.
 
-    @param start: the length of the header.
     @return: the answer; if it has no authenticator, its unique identifier.
     @raise FieldError: if they break a rule of section 5.7.
     """
-    found = list(fields_of(packet, start))
+    found = list(fields_of(packet, LENGTH))
     identifiers = [field.body for field in found if field.type == Type.IDENTIFIER]
     if len(identifiers) != 1:
         raise FieldError

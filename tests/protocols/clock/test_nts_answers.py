@@ -253,7 +253,7 @@ class DiscardTests(Case):
 
     def test_no_header(self) -> None:
         """What has no plain answer has no other one."""
-        answers = NtsAnswers(self.keys, self.context.record.counters, LENGTH)
+        answers = NtsAnswers(self.keys, self.context.record.counters)
         stranger = evolve(self.client, to_server=TO_CLIENT)
         for request in (self.client.request(), stranger.request(), HEADER):
             self.assertFalse(answers.answer(request, lambda: None))

@@ -14,6 +14,7 @@ from socketd.protocols.clock.nts_fields import (
     fields_of,
     read_answer,
 )
+from tests.protocols.clock.nts_client import HEADER
 
 
 class WrittenTests(SynchronousTestCase):
@@ -42,20 +43,20 @@ class ReadTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         """What is written is read, whatever its lengths, with what it vouches for."""
         for nonce, sealed in ((b"abcde", b"x" * 17), (b"a" * 16, b"")):
-            begin = b"head" + field(Type.IDENTIFIER, b"i" * 32)
-            found = read_answer(begin + authenticator(nonce, sealed, 64) + b"rest", 4)
+            begin = HEADER + field(Type.IDENTIFIER, b"i" * 32)
+            found = read_answer(begin + authenticator(nonce, sealed, 64) + b"rest")
             self.assertEqual(found, (b"i" * 32, nonce, sealed, begin))
 
     def test_answer(self) -> None:
         """Of an answer without proof there is its identifier; with one it is the last field."""
-        begin = field(Type.IDENTIFIER, b"i" * 32)
-        self.assertEqual(read_answer(begin, 0), b"i" * 32)
-        more = begin + field(Type.COOKIE, b"c" * 32)
-        self.assertEqual(read_answer(more, 0), b"i" * 32)
-        found = read_answer(more + authenticator(b"a" * 16, b"x"), 0)
+        identifier, cookie = field(Type.IDENTIFIER, b"i" * 32), field(Type.COOKIE, b"c" * 32)
+        more = HEADER + identifier + cookie
+        for unproved in (HEADER + identifier, more):
+            self.assertEqual(read_answer(unproved), b"i" * 32)
+        found = read_answer(more + authenticator(b"a" * 16, b"x"))
         self.assertEqual(found, (b"i" * 32, b"a" * 16, b"x", more))
-        for wrong in (b"", begin + begin, more[len(begin) :]):
-            self.assertRaises(FieldError, read_answer, wrong, 0)
+        for wrong in (b"", identifier * 2, cookie):
+            self.assertRaises(FieldError, read_answer, HEADER + wrong)
 
     def test_bounds(self) -> None:
         """The shortest field is taken, at the very end; none is shorter or ends behind it."""
