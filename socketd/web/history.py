@@ -66,18 +66,13 @@ class Series:
 
     _rings: dict[str, array[float]] = field(factory=dict, init=False)
 
-    def put(self, at: int, figures: Figures) -> None:
-        """Put a sample at a place in the rings."""
+    def put(self, at: int, figures: Figures, other: float = 0.0) -> None:
+        """Put a sample at a place in the rings; C{other}: what figures are that it has not."""
         for name, value in figures.items():
             if value and name not in self._rings and len(self._rings) < MAX_FIGURES:
                 self._rings[name] = array("f", bytes(4 * LENGTH))
         for name, ring in self._rings.items():
-            ring[at] = figures.get(name, 0.0)
-
-    def fill(self, at: int, value: float) -> None:
-        """Put one value for all figures."""
-        for ring in self._rings.values():
-            ring[at] = value
+            ring[at] = figures.get(name, other)
 
     def read(self, order: Iterable[int]) -> dict[str, list[float | None]]:
         """Read the samples at these places; C{None} where there was none."""
@@ -110,7 +105,7 @@ class History:
         self._totals, self._sampled = totals, now
         rates[ALL] = _sum(rates.values()) | {LAG: round(lag * 1000, 1)}
         for _ in range(min(round(elapsed / INTERVAL) - 1, LENGTH)):
-            self._advance({}, missed=True)
+            self._advance({}, math.nan)
         self._advance(rates)
         kept = {name: found for name, found in rates.items() if name in self._series}
         return {name: {k: v for k, v in found.items() if v} for name, found in kept.items()}
@@ -135,17 +130,14 @@ class History:
             for figure, total in totals.items()
         }
 
-    def _advance(self, rates: Mapping[str, Figures], missed: bool = False) -> None:
+    def _advance(self, rates: Mapping[str, Figures], other: float = 0.0) -> None:
         at = self._count % LENGTH
         self._count += 1
         for name in rates:
             if name not in self._series and len(self._series) <= MAX_SERVICES:
                 self._series[name] = Series()
         for name, series in self._series.items():
-            if missed:
-                series.fill(at, math.nan)
-            else:
-                series.put(at, rates.get(name, {}))
+            series.put(at, rates.get(name, {}), other)
 
 
 def _sum(all_rates: Iterable[Figures]) -> dict[str, float]:

@@ -5,10 +5,9 @@ of TWAMP Light (RFC 5357, appendix I). docs/STAMP.md has the clauses of both, an
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
 from twisted.internet.protocol import DatagramProtocol
@@ -319,11 +318,11 @@ class StampDatagrams(DatagramProtocol):
         """Give source and destination of the packet; not told they are zeros of that family."""
         if not isinstance(addr, tuple):
             return _NOWHERE
-        source = _packed(addr[0])
+        source = ip_address(addr[0]).packed
         if not self._options.location:
             return (bytes(len(source)), 0), (bytes(len(source)), 0)
         asked = self.transport.destination
-        return (source, addr[1]), (_packed(asked.host), asked.port)
+        return (source, addr[1]), (ip_address(asked.host).packed, asked.port)
 
     def _now(self) -> int:
         return instant(self._context.wall_clock())
@@ -337,11 +336,6 @@ class StampDatagrams(DatagramProtocol):
 
 
 _NOWHERE = (b"", 0), (b"", 0)
-
-
-def _packed(host: str) -> bytes:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.inet_pton(family, host.partition("%")[0])
 
 
 def refusals(
