@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
-@define(eq=False)
 class Timer:
     """One call at a time: to start it again is to stop it before."""
 
-    _clock: IReactorTime
-    _call: IDelayedCall | None = field(default=None, init=False)
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._call: IDelayedCall | None = None
 
     @property
     def is_running(self) -> bool:

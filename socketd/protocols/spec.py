@@ -27,13 +27,10 @@ from socketd.settings.value_types import SIZE, within
 MAX_AMPLIFY = 512
 
 
-def udp_amplify_option() -> Any:
-    """Declare C{udp_amplify}."""
-    return option(
-        within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),
-        0,
-        "Answer a datagram with up to so many bytes however short it is.",
-    )
+def udp_amplify_option(default: int | None = 0, more: str = "") -> Any:
+    """Declare C{udp_amplify}; C{more}: what the manual says behind its sentence."""
+    text = f"Answer a datagram with up to so many bytes however short it is{more}."
+    return option(within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"), default, text)
 
 
 class IDrainable(Interface):

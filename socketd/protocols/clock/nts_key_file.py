@@ -79,8 +79,7 @@ class KeyFile:
     def _check(self, now: float) -> None:
         """Follow the file, and rotate the keys where it is time."""
         try:
-            if self._stamp is None or self._stamp != _stamp(os.stat(self.path)):
-                self._ring = self._read()
+            self._follow()
         except (OSError, ValueError) as problem:
             if self._write(self._ring, RESTORED):
                 self._record.emit(NTS_KEYS_RESTORED, file=self.path, reason=_why(problem))
@@ -120,8 +119,9 @@ class KeyFile:
         """
         try:
             with self._locked():
-                if self._adopted():
-                    return False
+                with suppress(OSError, ValueError):
+                    if self._follow():
+                        return False
                 self._stamp = _replace(self.path, ring.encode())
         except BlockingIOError:
             return False
@@ -140,14 +140,16 @@ class KeyFile:
             self._record.counters.nts_keys[UNSAVED] += 1
             self._record.emit(NTS_KEYS_UNSAVED, file=self.path, error=problem)
 
-    def _adopted(self) -> bool:
-        """Take the keys of the file if another daemon has written it since; tell whether."""
-        try:
-            if self._stamp == _stamp(os.stat(self.path)):
-                return False
-            self._ring = self._read()
-        except (OSError, ValueError):
+    def _follow(self) -> bool:
+        """
+        Take the keys of the file if another daemon has written it since; tell whether.
+
+        @raise OSError: if it cannot be read.
+        @raise ValueError: if it cannot be trusted.
+        """
+        if self._stamp == _stamp(os.stat(self.path)):
             return False
+        self._ring = self._read()
         return True
 
     @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from socketd.protocols.measure.keys import KEYS, Keys
-from socketd.protocols.spec import MAX_AMPLIFY
+from socketd.protocols.spec import udp_amplify_option
 from socketd.settings.options import option
-from socketd.settings.value_types import SIZE, YES_NO, ValueType, choice, parse_list, within
+from socketd.settings.value_types import YES_NO, ValueType, choice, parse_list
 
 _DSCPS = 64
 
@@ -58,9 +58,6 @@ class StampOptions:
     location: bool = option(
         YES_NO, True, "Whether a sender is told the addresses and ports of its packets here."
     )
-    udp_amplify: int | None = option(
-        within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),
-        None,
-        "Answer a datagram with up to so many bytes however short it is; by default 44, and only"
-        " to loopback and private networks.",
+    udp_amplify: int | None = udp_amplify_option(
+        None, "; by default 44, and only to loopback and private networks"
     )

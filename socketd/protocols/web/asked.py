@@ -216,10 +216,7 @@ def _shown(value: Any) -> str:
 
 def _claims(asked: Asked) -> dict[str, Any] | None:
     """Collect what headers claim of the client; nothing here relies on it."""
-    found: dict[str, Any] = {}
-    for name, value in asked.headers:
-        if name.lower().startswith(CLAIMS):
-            found.setdefault(name, []).append(value)
+    found = _collected(pair for pair in asked.headers if pair[0].lower().startswith(CLAIMS))
     return {"believed": False, **found} if found else None
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from attrs import evolve
 
-from socketd.common.events import timestamp
 from socketd.protocols.facts import connection_facts
 from socketd.protocols.spec import ProtocolSpec
 from socketd.protocols.web.answers import TEXT, Answer, json_text
@@ -21,8 +20,6 @@ class HttpChannel(Channel):
 
     options: HttpOptions
 
-    _facts: dict[str, Any] | None = None
-
     def answer_other(self, asked: Asked) -> Answer:
         options = self.options
         if options.response is not None:
@@ -36,10 +33,7 @@ class HttpChannel(Channel):
         return evolve(answer, body=json_text(describe(asked, facts)))
 
     def _tell(self) -> dict[str, Any]:
-        """Collect the facts about the connection, once, and the time."""
-        if self._facts is None:
-            self._facts = connection_facts(self.transport, self.context, self.options.hostname)
-        return {**self._facts, "time": timestamp(self.context.wall_clock())}
+        return connection_facts(self.transport, self.context, self.options.hostname)
 
 
 declaration = ProtocolSpec(options=HttpOptions, stream=HttpChannel, refusals=refusals)
