@@ -49,14 +49,13 @@ class MessageSocket(Protocol):
         self._connection = connection
         self._is_compressing = is_compressing
         self._max_message = max_message
-        self._parts: list[Any] = []
-        self._size = 0
+        self._message = bytearray()
         self._output: list[bytes] = []
         self._next = Timer(clock)
         self._busy = self._closed = False
 
-    def message_received(self, message: bytes | str) -> None:
-        """Answer a message."""
+    def message_received(self, message: bytes) -> None:
+        """Answer a message, which is UTF-8 if C{is_text}."""
         raise NotImplementedError
 
     @property
@@ -83,16 +82,14 @@ class MessageSocket(Protocol):
         """Close since this side wants to, not the daemon that goes away (RFC 6455, 7.4.1)."""
         self.close(CloseReason.NORMAL_CLOSURE)
 
-    def send_message(self, message: bytes | str) -> None:
+    def send_message(self, message: bytes, is_text: bool) -> None:
         """Send a message in one frame; none after a close."""
         if self._closed:
             return
         if self._is_compressing:
-            self._send(TextMessage(message) if isinstance(message, str) else BytesMessage(message))
-        elif isinstance(message, str):
-            self._put(frame(Opcode.TEXT, message.encode()))
+            self._send(TextMessage(message.decode()) if is_text else BytesMessage(message))
         else:
-            self._put(frame(Opcode.BINARY, message))
+            self._put(frame(Opcode.TEXT if is_text else Opcode.BINARY, message))
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame, and close."""
@@ -138,18 +135,14 @@ class MessageSocket(Protocol):
             self._closed = True
 
     def _collect(self, event: Message[Any]) -> None:
-        """Collect a message until it is complete."""
-        data = event.data
-        self.is_text = isinstance(data, str)
-        self._size += len(data.encode()) if isinstance(data, str) else len(data)
-        if self._size > self._max_message:
+        """Collect a message until it is complete, in one piece: its frames may be empty."""
+        self.is_text = isinstance(event.data, str)
+        self._message += event.data.encode() if self.is_text else event.data
+        if len(self._message) > self._max_message:
             text = f"messages have up to {self._max_message} bytes"
             self.close(CloseReason.MESSAGE_TOO_BIG, text)
-            return
-        self._parts.append(data)
-        if event.message_finished:
-            whole = data[:0].join(self._parts)
-            self._parts, self._size = [], 0
+        elif event.message_finished:
+            whole, self._message = bytes(self._message), bytearray()
             self.message_received(whole)
 
     def _send(self, event: Event) -> None:
@@ -165,5 +158,5 @@ class MessageSocket(Protocol):
 class EchoSocket(MessageSocket):
     """Sends each message back."""
 
-    def message_received(self, message: bytes | str) -> None:
-        self.send_message(message)
+    def message_received(self, message: bytes) -> None:
+        self.send_message(message, self.is_text)

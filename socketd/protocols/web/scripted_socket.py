@@ -46,8 +46,8 @@ class ScriptedSocket(MessageSocket):
         self.reason = CloseReason.GOING_AWAY
         self._scripted.drain()
 
-    def message_received(self, message: bytes | str) -> None:
-        self._scripted.dataReceived(message.encode() if isinstance(message, str) else message)
+    def message_received(self, message: bytes) -> None:
+        self._scripted.dataReceived(message)
 
 
 class MessageTransport:
@@ -63,13 +63,12 @@ class MessageTransport:
 
     def write(self, data: bytes) -> None:
         """Send a message: text if the last one was text, and it can be."""
-        message: bytes | str = data
-        if self._socket.is_text:
-            try:
-                message = data.decode()
-            except UnicodeDecodeError:
-                pass
-        self._socket.send_message(message)
+        is_text = self._socket.is_text
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            is_text = False
+        self._socket.send_message(data, is_text)
 
     def loseConnection(self) -> None:
         """Close with a close frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -259,6 +260,20 @@ class MessageTests(WebSocketCase):
             self.assertIn(b"up to 10 bytes", found.payload)
             self.assertTrue(connection.wire.disconnecting)
 
+    def test_empty_fragments(self) -> None:
+        """However many empty frames a message has, nothing is kept of them."""
+        connection = self.open()
+        connection.send(frame(TEXT, b"a", fin=False))
+        empty = frame(CONTINUATION, b"", fin=False) * BATCH
+        connection.send(empty)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(200):
+            connection.send(empty)
+        self.assertLess(tracemalloc.get_traced_memory()[0], 30_000)
+        connection.send(frame(CONTINUATION, b"b"))
+        self.assertEqual(connection.received(), [Frame(TEXT, b"ab")])
+
     def test_long_deflated(self) -> None:
         """A compressed message may not become too long either, and does not before it is told."""
         fields = {"Sec_WebSocket_Extensions": "permessage-deflate"}
@@ -394,7 +409,7 @@ class RulesTests(WebSocketCase):
         protocol = connection.wire.protocol
         for _ in range(2):
             protocol.close(1001)
-            protocol.send_message("late")
+            protocol.send_message(b"late", True)
         self.assertEqual(connection.received(), [Frame(CLOSE, b"\x03\xe9")])
 
     def test_base(self) -> None:
