@@ -33,18 +33,15 @@ def _count(metric: str, help: str) -> Any:
     return field(default=0, metadata={"metric": metric, "help": help})
 
 
-def _table(metric: str, help: str, label: str) -> Any:
-    """Declare counters by a label: the reason, for example."""
-    return field(factory=Counter, metadata={"metric": metric, "help": help, "label": label})
+def _table(metric: str, help: str, *labels: str) -> Any:
+    """Declare counters by labels: the reason, for example."""
+    return field(factory=Counter, metadata={"metric": metric, "help": help, "labels": labels})
 
 
 @define
 class Counters:
     """
     The counters of a service since its start; those of bytes are of connections that have ended.
-
-    @ivar probes: packets of measurements, by the class of their session and what became of them.
-    @ivar faults: connections and datagrams on which a fault acted, by its name.
     """
 
     connections: int = _count("connections_total", "Connections that were accepted.")
@@ -109,8 +106,17 @@ class Counters:
         "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
         "result",
     )
-    probes: Counter[tuple[str, str]] = field(factory=Counter)
-    faults: Counter[str] = field(factory=Counter)
+    probes: Counter[tuple[str, str]] = _table(
+        "probes_total",
+        "Packets of measurements, by the class of their session and what became of them.",
+        "class",
+        "result",
+    )
+    faults: Counter[str] = _table(
+        "faults_total",
+        "Connections and datagrams on which a fault of the service's profile acted, by fault.",
+        "fault",
+    )
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""

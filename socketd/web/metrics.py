@@ -8,9 +8,9 @@ to a message.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib import metadata
-from itertools import accumulate, product
+from itertools import accumulate
 from pkgutil import resolve_name
 from typing import Any
 
@@ -94,7 +94,8 @@ HTTP = ("http", "websocket")
 
 #: The values of the label of a counter that are always exported: for the services of these
 #: protocols, and for others that have counted any; C{None}: for all. The values may be the place
-#: of their names in a protocol's module, which is not imported for metrics alone.
+#: of their names in a protocol's module, which is not imported for metrics alone. Faults have the
+#: names of the service's profile.
 KNOWN: dict[str, tuple[tuple[str, ...] | str, tuple[str, ...] | None]] = {
     "refused": (REFUSALS, None),
     "timed_out": (DEADLINES, None),
@@ -103,20 +104,11 @@ KNOWN: dict[str, tuple[tuple[str, ...] | str, tuple[str, ...] | None]] = {
     "bad_requests": ("socketd.protocols.web.answers:REASONS", HTTP),
     "numbered": ("socketd.protocols.measure.sequence:COUNTED", ()),
     "ipsla": ("socketd.protocols.measure.ipsla:COUNTED", ("ipsla",)),
+    "probes": ("socketd.protocols.measure.stamp:COUNTED", ("stamp",)),
     "nts_sessions": ("socketd.protocols.clock.nts_records:RESULTS", ("nts-ke",)),
     "nts_requests": ("socketd.protocols.clock.nts_answers:RESULTS", ()),
     "nts_keys": ("socketd.protocols.clock.nts_key_file:KEY_RESULTS", ()),
 }
-PROBES = MetricSpec(
-    "socketd_probes_total",
-    "Packets of measurements, by the class of their session and what became of them.",
-    ("service", "class", "result"),
-)
-FAULTS = MetricSpec(
-    "socketd_faults_total",
-    "Connections and datagrams on which a fault of the service's profile acted, by fault.",
-    ("service", "fault"),
-)
 EXPIRY = MetricSpec(
     "socketd_certificate_expiry_timestamp_seconds",
     "When the first certificate in use expires, since 1970.",
@@ -164,14 +156,7 @@ class DaemonCollector(Collector):
         services = (*snapshot.services, *snapshot.removed)
         yield OPEN.family(((one.name,), one.connections) for one in services)
         for one in attrs.fields(Counters):
-            if one.metadata:
-                yield _counted(one.name, services, **one.metadata)
-        yield PROBES.family(sample for one in services for sample in _probes(one))
-        yield FAULTS.family(
-            sample
-            for one in services
-            for sample in _by_reason("faults", one.fault.names if one.fault else (), [one])
-        )
+            yield _counted(one.name, services, **one.metadata)
         drops = [(one.name, one.kernel_drops) for one in services if one.kernel_drops is not None]
         yield KERNEL.family(((name,), count) for name, count in drops)
         yield from _certificates(snapshot)
@@ -191,22 +176,28 @@ class DaemonCollector(Collector):
 
 
 def _counted(
-    name: str, services: Sequence[ServiceSnapshot], metric: str, help: str, label: str = ""
+    name: str,
+    services: Iterable[ServiceSnapshot],
+    metric: str,
+    help: str,
+    labels: tuple[str, ...] = (),
 ) -> Metric:
     """Show one of the counters of the services."""
-    if not label:
-        counts = (((one.name,), getattr(one.counters, name)) for one in services)
-        return MetricSpec(f"socketd_{metric}", help).family(counts)
-    place, protocols = KNOWN[name]
-    shown = [
-        one
-        for one in services
-        if protocols is None or one.protocol in protocols or getattr(one.counters, name)
-    ]
-    known = place if shown else ()
-    names: tuple[str, ...] = resolve_name(known) if isinstance(known, str) else known
-    spec = MetricSpec(f"socketd_{metric}", help, ("service", label))
-    return spec.family(_by_reason(name, names, shown))
+    spec = MetricSpec(f"socketd_{metric}", help, ("service", *labels))
+    if not labels:
+        return spec.family(((one.name,), getattr(one.counters, name)) for one in services)
+    return spec.family(sample for one in services for sample in _labelled(name, one))
+
+
+def _labelled(name: str, service: ServiceSnapshot) -> Iterator[Sample]:
+    counts = getattr(service.counters, name)
+    faults = service.fault.names if service.fault else ()
+    known, protocols = KNOWN.get(name, (faults, None))
+    if protocols is not None and service.protocol not in protocols and not counts:
+        return
+    names: Any = resolve_name(known) if isinstance(known, str) else known
+    for labels, count in (dict.fromkeys(names, 0) | counts).items():
+        yield (service.name, *([labels] if isinstance(labels, str) else labels)), count
 
 
 def _lags(own: Lag, snapshot: Snapshot) -> Metric:
@@ -221,17 +212,6 @@ def _lags(own: Lag, snapshot: Snapshot) -> Metric:
     for label, lag in labels.items():
         found.add_metric(label, list(zip(names, accumulate(lag.counts))), lag.total)
     return found  # type: ignore[no-any-return]
-
-
-def _probes(service: ServiceSnapshot) -> Iterator[Sample]:
-    counts = service.counters.probes
-    known = set(counts)
-    if service.protocol == "stamp":
-        from socketd.protocols.measure.stamp import CLASSES, RESULTS
-
-        known.update(product(CLASSES, RESULTS))
-    for kind, result in sorted(known):
-        yield (service.name, kind, result), counts[kind, result]
 
 
 def _certificates(snapshot: Snapshot) -> Iterator[Metric]:
@@ -256,15 +236,6 @@ def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
-
-
-def _by_reason(
-    attribute: str, known: Iterable[str], services: Iterable[ServiceSnapshot]
-) -> Iterator[Sample]:
-    for service in services:
-        found: dict[str, int] = dict.fromkeys(known, 0) | getattr(service.counters, attribute)
-        for reason, count in found.items():
-            yield (service.name, reason), count
 
 
 def own_version() -> str:

@@ -15,6 +15,7 @@ from socketd.common.events import (
     NTS_KEYS_RESTORED,
     NTS_KEYS_ROTATED,
     NTS_KEYS_UNSAVED,
+    Event,
 )
 from socketd.common.paths import OTHERS_WRITE
 from socketd.common.system_clock import is_plausible
@@ -54,7 +55,8 @@ class KeyFile:
         self._stamp: Stamp | None = None
         self._problem = ""
         self._checked = -CHECK_INTERVAL
-        self._ring = self._first()
+        self._ring = KeyRing.make(wall_clock())
+        self._follow_or_write(MADE, NTS_KEYS_MADE)
 
     @property
     def ring(self) -> KeyRing:
@@ -65,24 +67,9 @@ class KeyFile:
             self._check(now)
         return self._ring
 
-    def _first(self) -> KeyRing:
-        """Read the keys, or make new ones."""
-        try:
-            return self._read()
-        except (OSError, ValueError) as problem:
-            why = _why(problem)
-        self._ring = KeyRing.make(self._wall_clock())
-        if self._write(self._ring, MADE):
-            self._record.emit(NTS_KEYS_MADE, file=self.path, reason=why)
-        return self._ring
-
     def _check(self, now: float) -> None:
         """Follow the file, and rotate the keys where it is time."""
-        try:
-            self._follow()
-        except (OSError, ValueError) as problem:
-            if self._write(self._ring, RESTORED):
-                self._record.emit(NTS_KEYS_RESTORED, file=self.path, reason=_why(problem))
+        self._follow_or_write(RESTORED, NTS_KEYS_RESTORED)
         # A clock that was never set says nothing of the age of a key.
         if is_plausible(now) and self._ring.is_due(now):
             if self._write(self._ring.rotated(now), ROTATED):
@@ -139,6 +126,14 @@ class KeyFile:
             self._problem = problem
             self._record.counters.nts_keys[UNSAVED] += 1
             self._record.emit(NTS_KEYS_UNSAVED, file=self.path, error=problem)
+
+    def _follow_or_write(self, how: str, event: Event) -> None:
+        """Follow the file; where it gives no keys, write those in memory, as L{_write} does."""
+        try:
+            self._follow()
+        except (OSError, ValueError) as problem:
+            if self._write(self._ring, how):
+                self._record.emit(event, file=self.path, reason=_why(problem))
 
     def _follow(self) -> bool:
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
+from itertools import product
 from typing import Any, NamedTuple
 
 from twisted.internet.protocol import DatagramProtocol
@@ -52,6 +53,7 @@ RESULTS = (
     "received", "reflected", LOST, DUPLICATE, LATE, "bad_hmac", "bad_tlv_hmac", "too_short",
     LOOP,
 )  # fmt: skip
+COUNTED = tuple(product(CLASSES, RESULTS))
 
 #: The reason by which the port counts an answer that is longer than its packet, too.
 REPLY_SIZE = "reply_size"

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from socketd.common.timer import Timer
 from socketd.protocols.spec import IDrainable, IFarewell
+from socketd.protocols.web.options import WebSocketOptions
 
 #: Frames of one connection that are served in one turn of the reactor (about 2 ms), so that others
 #: are served in turn.
@@ -39,16 +40,21 @@ class MessageSocket(Protocol):
     transport: Any
 
     def __init__(
-        self, connection: Connection, is_compressing: bool, max_message: int, clock: IReactorTime
+        self,
+        options: WebSocketOptions,
+        connection: Connection,
+        is_compressing: bool,
+        clock: IReactorTime,
     ) -> None:
         """
         @param connection: what reads and writes frames.
         @param is_compressing: whether it compresses messages.
         """
+        self.options = options
+        self.clock = clock
         self.is_text = True
         self._connection = connection
         self._is_compressing = is_compressing
-        self._max_message = max_message
         self._message = bytearray()
         self._output: list[bytes] = []
         self._next = Timer(clock)
@@ -138,8 +144,8 @@ class MessageSocket(Protocol):
         """Collect a message until it is complete, in one piece: its frames may be empty."""
         self.is_text = isinstance(event.data, str)
         self._message += event.data.encode() if self.is_text else event.data
-        if len(self._message) > self._max_message:
-            text = f"messages have up to {self._max_message} bytes"
+        if len(self._message) > self.options.max_message:
+            text = f"messages have up to {self.options.max_message} bytes"
             self.close(CloseReason.MESSAGE_TOO_BIG, text)
         elif event.message_finished:
             whole, self._message = bytes(self._message), bytearray()

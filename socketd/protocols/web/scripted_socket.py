@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from wsproto.connection import Connection
 from wsproto.frame_protocol import CloseReason
 
 from socketd.protocols.rules.conversation import Script
@@ -23,19 +21,11 @@ class ScriptedSocket(MessageSocket):
     @ivar reason: why it closes when the rules are done.
     """
 
-    def __init__(
-        self,
-        rules: RuleSet,
-        connection: Connection,
-        is_compressing: bool,
-        max_message: int,
-        clock: IReactorTime,
-    ) -> None:
-        super().__init__(connection, is_compressing, max_message, clock)
-        self._scripted = ScriptedReply(Script(rules), "chunk", max_message, clock)
-        self.reason = CloseReason.NORMAL_CLOSURE
+    reason = CloseReason.NORMAL_CLOSURE
 
     def connectionMade(self) -> None:
+        script = Script(self.options.rules or RuleSet())
+        self._scripted = ScriptedReply(script, "chunk", self.options.max_message, self.clock)
         self._scripted.makeConnection(MessageTransport(self))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import zlib
 from base64 import b64decode
 from typing import Any
@@ -90,20 +89,16 @@ def switch(asked: Asked, options: WebSocketOptions, clock: IReactorTime) -> Answ
         headers.append(("Sec-WebSocket-Protocol", common[0]))
     token = generate_accept_token(asked.header("sec-websocket-key").encode()).decode("ascii")
     accepting = ("Sec-WebSocket-Accept", token)
-    successor = _make_socket(options, Connection(SERVER, extensions), bool(extensions), clock)
+    make = EchoSocket if options.rules is None else _scripted_socket()
+    successor = make(options, Connection(SERVER, extensions), bool(extensions), clock)
     return Answer(101, headers=(*SWITCHING, accepting, *headers), successor=successor)
 
 
-def _make_socket(
-    options: WebSocketOptions, connection: Connection, is_compressing: bool, clock: IReactorTime
-) -> MessageSocket:
-    served = connection, is_compressing, options.max_message, clock
-    if options.rules is None:
-        return EchoSocket(*served)
+def _scripted_socket() -> type[MessageSocket]:
     # Lazy: a service without rules does not spend the time of the import.
     from socketd.protocols.web.scripted_socket import ScriptedSocket
 
-    return ScriptedSocket(options.rules, *served)
+    return ScriptedSocket
 
 
 def _check(asked: Asked, options: WebSocketOptions) -> None:
@@ -112,7 +107,7 @@ def _check(asked: Asked, options: WebSocketOptions) -> None:
         raise BadRequest(426, "upgrade", "the only version of WebSocket is 13", *headers)
     try:
         is_key = len(b64decode(asked.header("sec-websocket-key"), validate=True)) == KEY_BYTES
-    except (binascii.Error, ValueError):
+    except ValueError:
         is_key = False
     if not is_key or asked.method != "GET":
         raise BadRequest(400, "upgrade", "WebSocket wants GET with a key of 16 bytes, in base64")

@@ -14,6 +14,7 @@ from socketd.protocols.registry import installed
 from socketd.protocols.rules.options import parse_rules
 from socketd.protocols.spec import IDrainable, IFarewell
 from socketd.protocols.web.message_socket import BATCH, MessageSocket
+from socketd.protocols.web.options import WebSocketOptions
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
 from tests.protocols.web.autobahn import Case, cases, chopped, code_of, deflate, inflate
@@ -414,7 +415,7 @@ class RulesTests(WebSocketCase):
 
     def test_base(self) -> None:
         """A connection that does nothing with messages has no answers."""
-        base = MessageSocket(Protocol(SERVER), False, 1, self.clock)
+        base = MessageSocket(WebSocketOptions(), Protocol(SERVER), False, self.clock)
         self.assertRaises(NotImplementedError, base.message_received, "x")
 
     def test_many(self) -> None:
