@@ -53,7 +53,7 @@ class BatchWriter:
     ) -> None:
         self._options = options
         self._bits = random_bits
-        self._state: ClockState | None = None
+        self._state = ClockState()
         self._heads: dict[bytes, bytes] = {}
         self._reference = self._fuzz = self._kept_bits = 0
         # The times of arrival for which the heads hold: none.
@@ -108,10 +108,9 @@ class BatchWriter:
         self, request: bytes, received: Instant, sent: Instant, noise: tuple[int, int] | None
     ) -> bytes | None:
         """Answer a request that is not usual, with the random bits that were drawn for it."""
-        state, drawn = self._state, iter(noise or ())
-        assert state is not None
+        drawn = iter(noise or ())
         bits = self._bits if noise is None else lambda count: next(drawn)
-        return answer(request, received, lambda: sent, state, self._options, bits)
+        return answer(request, received, lambda: sent, self._state, self._options, bits)
 
     def _usual(self, sent: Instant) -> tuple[Instant, Instant]:
         """Between which times of arrival the heads hold, and the clock was not set meanwhile."""
@@ -133,7 +132,7 @@ class BatchWriter:
         state = self._state
         self._heads.clear()
         self._first, self._last = 1, 0
-        if state is None or not is_fit(state, self._options, received):
+        if not is_fit(state, self._options, received):
             return
         reference = reference_time(state, True) or 0
         self._reference = wide_timestamp(reference) & self._kept_bits if reference > 0 else 0
@@ -155,7 +154,7 @@ class BatchWriter:
     def _add_head(self, start: bytes) -> bytes:
         """Write the head of an answer; an empty one where L{answer} has to decide."""
         state, version, mode = self._state, start[0] >> 3 & 7, REPLY_MODES.get(start[0] & 7)
-        if state is None or mode is None or not 1 <= version <= 4:
+        if mode is None or not 1 <= version <= 4:
             return b""
         if len(self._heads) >= MAX_HEADS:
             self._heads.clear()

@@ -271,8 +271,7 @@ class Channel(http.HTTPChannel):
         self._bad, self._rest = True, b""
         self.count_bad(problem)
         self.note(problem.status)
-        body = problem.answer.body
-        assert body is not None
+        body = f"{problem}\n".encode()
         status = f"HTTP/1.1 {problem.status} {phrase(problem.status)}\r\nServer: socketd\r\n"
         length = f"Content-Type: {TEXT}\r\nContent-Length: {len(body)}\r\n"
         head = f"{status}{length}Connection: close\r\n\r\n"
