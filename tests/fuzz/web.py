@@ -125,7 +125,7 @@ def serve_websocket(data: bytes, end: str, **options: Any) -> None:
             break
         wire.protocol.dataReceived(data[start : start + size])
         clock.pump([0.0] * len(data))
-        assert sum(map(len, wire.protocol._parts)) <= MAX_MESSAGE
+        assert len(wire.protocol._message) <= MAX_MESSAGE
     for _ in range(LATER):
         read_all(wire)
         clock.advance(1.0)

@@ -15,7 +15,6 @@ from socketd.common.events import (
     NTS_KEYS_RESTORED,
     NTS_KEYS_ROTATED,
     NTS_KEYS_UNSAVED,
-    Event,
 )
 from socketd.common.paths import OTHERS_WRITE
 from socketd.common.system_clock import is_plausible
@@ -56,7 +55,8 @@ class KeyFile:
         self._problem = ""
         self._checked = -CHECK_INTERVAL
         self._ring = KeyRing.make(wall_clock())
-        self._follow_or_write(MADE, NTS_KEYS_MADE)
+        if why := self._follow_or_write(MADE):
+            record.emit(NTS_KEYS_MADE, file=path, reason=why)
 
     @property
     def ring(self) -> KeyRing:
@@ -69,7 +69,8 @@ class KeyFile:
 
     def _check(self, now: float) -> None:
         """Follow the file, and rotate the keys where it is time."""
-        self._follow_or_write(RESTORED, NTS_KEYS_RESTORED)
+        if why := self._follow_or_write(RESTORED):
+            self._record.emit(NTS_KEYS_RESTORED, file=self.path, reason=why)
         # A clock that was never set says nothing of the age of a key.
         if is_plausible(now) and self._ring.is_due(now):
             if self._write(self._ring.rotated(now), ROTATED):
@@ -127,13 +128,19 @@ class KeyFile:
             self._record.counters.nts_keys[UNSAVED] += 1
             self._record.emit(NTS_KEYS_UNSAVED, file=self.path, error=problem)
 
-    def _follow_or_write(self, how: str, event: Event) -> None:
-        """Follow the file; where it gives no keys, write those in memory, as L{_write} does."""
+    def _follow_or_write(self, how: str) -> str:
+        """
+        Follow the file; where it gives no keys, write those in memory.
+
+        @param how: what is counted.
+        @return: why they were written; empty: they were not.
+        """
         try:
             self._follow()
         except (OSError, ValueError) as problem:
             if self._write(self._ring, how):
-                self._record.emit(event, file=self.path, reason=_why(problem))
+                return _why(problem)
+        return ""
 
     def _follow(self) -> bool:
         """
