@@ -143,11 +143,13 @@ class MessageSocket(Protocol):
     def _collect(self, event: Message[Any]) -> None:
         """Collect a message until it is complete, in one piece: its frames may be empty."""
         self.is_text = isinstance(event.data, str)
-        self._message += event.data.encode() if self.is_text else event.data
-        if len(self._message) > self.options.max_message:
+        data = event.data.encode() if self.is_text else event.data
+        if len(self._message) + len(data) > self.options.max_message:
             text = f"messages have up to {self.options.max_message} bytes"
             self.close(CloseReason.MESSAGE_TOO_BIG, text)
-        elif event.message_finished:
+            return
+        self._message += data
+        if event.message_finished:
             whole, self._message = bytes(self._message), bytearray()
             self.message_received(whole)
 
