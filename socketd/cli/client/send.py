@@ -6,7 +6,6 @@ import argparse
 import os
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -44,7 +43,7 @@ MAX_DATAGRAM_PAYLOAD = 65507
 class Exchange(Receiver):
     """
     Sends an input, shuts down the write side, and writes the reply to an output until the peer's
-    EOF; over datagrams, until the first.
+    EOF; or in one datagram, and writes the first that comes back.
 
     Backpressure applies in both directions. The inactivity timeout runs only while the peer is
     expected to act: the input is sent completely, or the write buffer is full because the peer
@@ -78,6 +77,7 @@ class Exchange(Receiver):
             pause = min(QUIET_SECONDS, timeout / 2 or QUIET_SECONDS)
         self._timeout = timeout
         self.has_reply = False
+        self._datagram = b""
         self._source = source
         self._output = output
         self._inactivity = InactivityTimer(clock, timeout, self._expired)
@@ -122,12 +122,22 @@ class Exchange(Receiver):
     # Called by the input.
 
     def input_received(self, data: bytes) -> None:
-        self.transport.write(data)
+        if not self.transport.is_datagram:
+            self.transport.write(data)
+            return
+        self._datagram += data
+        if len(self._datagram) > MAX_DATAGRAM_PAYLOAD:
+            self._source.pauseProducing()
+            limit = f"a datagram holds at most {MAX_DATAGRAM_PAYLOAD} bytes"
+            self.fail(CommandError(f"the input is too long: {limit}"))
 
     def input_ended(self) -> None:
-        """Send EOF, and wait for the rest of the reply."""
+        """Send EOF, or the datagram, and wait for the rest of the reply."""
         self._input_ended = True
-        if self._peer_ended:
+        if self.transport.is_datagram:
+            if self._failure is None:
+                self.transport.write(self._datagram)
+        elif self._peer_ended:
             self.transport.loseConnection()
         elif self.transport.can_half_close:
             self._send_eof()
@@ -209,10 +219,6 @@ def send(
     async def client(reactor: Any) -> None:
         source: IInput = StandardInput(reactor) if text is None else TextInput(text)
         output = StandardOutput(reactor, ends_line=os.isatty(1))
-        if address.is_datagram:
-            payload = DatagramPayload(source)
-            source.start(payload)
-            source = TextInput(await payload.done)
         exchange = Exchange(reactor, source, output, timeout, pause)
         await connect(reactor, address, exchange, timeout, tls)
         try:
@@ -229,27 +235,3 @@ def send(
             note(told)
 
     return run_client(address, client)
-
-
-@implementer(IInputReceiver)
-class DatagramPayload:
-    """Collects an input that must fit one datagram, which C{done} fires with."""
-
-    def __init__(self, source: IInput) -> None:
-        self.done: Deferred[bytes] = Deferred()
-        self._source = source
-        self._data = b""
-
-    def input_received(self, data: bytes) -> None:
-        self._data += data
-        if len(self._data) > MAX_DATAGRAM_PAYLOAD and not self.done.called:
-            self._source.pauseProducing()
-            limit = f"a datagram holds at most {MAX_DATAGRAM_PAYLOAD} bytes"
-            self.done.errback(CommandError(f"the input is too long: {limit}"))
-
-    def input_ended(self) -> None:
-        if not self.done.called:
-            self.done.callback(self._data)
-
-    def input_failed(self, error: Exception) -> None:
-        self.done.errback(error)

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from socketd.cli.client.send import QUIET_SECONDS, UNSENT, Exchange
+from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, QUIET_SECONDS, UNSENT, Exchange
 from socketd.cli.client.stdio import IInput, TextInput
 from socketd.cli.transport.stream import StreamTransport
 from socketd.common.errors import CommandError
@@ -91,6 +91,39 @@ class ExchangeTests(SynchronousTestCase):
         exchange.connectionLost()
         self.successResultOf(exchange.done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_datagram_in_pieces(self) -> None:
+        """All of the input is one datagram, up to the most that one holds."""
+        transport = MemoryTransport(is_datagram=True)
+        transport.connect(Exchange(self.clock, self.source, self.output, TIMEOUT))
+        self.source.feed(b"a" * (MAX_DATAGRAM_PAYLOAD - 1))
+        self.source.feed(b"b")
+        self.assertEqual(transport.sent, [])
+        self.source.end()
+        (sent,) = transport.sent
+        self.assertEqual((len(sent), sent[-2:]), (MAX_DATAGRAM_PAYLOAD, b"ab"))
+
+    def test_long_datagram(self) -> None:
+        """A longer input is refused before it is read to its end, and not sent."""
+        transport = MemoryTransport(is_datagram=True)
+        exchange = Exchange(self.clock, self.source, self.output, TIMEOUT)
+        transport.connect(exchange)
+        self.source.feed(bytes(MAX_DATAGRAM_PAYLOAD + 1))
+        self.assertEqual((self.source.is_paused, transport.calls), (True, ["abort"]))
+        self.source.end()
+        self.assertEqual(transport.sent, [])
+        exchange.connectionLost()
+        failure = self.failureResultOf(exchange.done, CommandError)
+        self.assertIn("at most 65507 bytes", str(failure.value))
+
+    def test_unreadable_datagram(self) -> None:
+        """An input that cannot be read is a failure."""
+        transport = MemoryTransport(is_datagram=True)
+        exchange = Exchange(self.clock, self.source, self.output, TIMEOUT)
+        transport.connect(exchange)
+        exchange.input_failed(CommandError("standard input: Input/output error"))
+        exchange.connectionLost()
+        self.failureResultOf(exchange.done, CommandError)
 
     def test_no_datagram(self) -> None:
         """One that does not come is given up; without a timeout it is waited for."""

@@ -17,16 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from socketd.cli.client import send
-from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, UNSENT, DatagramPayload
+from socketd.cli.client.send import UNSENT
 from socketd.cli.main import main
-from socketd.common.errors import CommandError
-from tests.support.client_fakes import (
-    CommandTestCase,
-    MemoryInput,
-    Server,
-    UpperDatagrams,
-    environment,
-)
+from tests.support.client_fakes import CommandTestCase, Server, UpperDatagrams, environment
 
 #: More than all the buffers on the way hold together.
 LONG = os.urandom(3 * 1024 * 1024 + 1)
@@ -57,43 +50,6 @@ class ArgumentsTests(SynchronousTestCase):
             self.assertEqual(main(["send", *argv]), 0)
             arguments = parsed.pop()
             self.assertEqual((arguments.text, arguments.newline), expected)
-
-
-class DatagramPayloadTests(SynchronousTestCase):
-    """Tests for L{DatagramPayload}."""
-
-    def setUp(self) -> None:
-        self.source = MemoryInput()
-        self.payload = DatagramPayload(self.source)
-        self.source.start(self.payload)
-
-    def test_whole(self) -> None:
-        """All of the input is one datagram, up to the most that one holds."""
-        self.source.feed(b"a" * (MAX_DATAGRAM_PAYLOAD - 1))
-        self.source.feed(b"b")
-        self.assertNoResult(self.payload.done)
-        self.source.end()
-        data = self.successResultOf(self.payload.done)
-        self.assertEqual((len(data), data[-2:]), (MAX_DATAGRAM_PAYLOAD, b"ab"))
-
-    def test_empty(self) -> None:
-        """No input is an empty datagram."""
-        self.source.end()
-        self.assertEqual(self.successResultOf(self.payload.done), b"")
-
-    def test_too_long(self) -> None:
-        """A longer input is refused before it is read to its end."""
-        self.source.feed(bytes(MAX_DATAGRAM_PAYLOAD + 1))
-        self.assertTrue(self.source.is_paused)
-        failure = self.failureResultOf(self.payload.done, CommandError)
-        self.assertIn("at most 65507 bytes", str(failure.value))
-        self.source.feed(b"more")
-        self.source.end()
-
-    def test_unreadable(self) -> None:
-        """An input that cannot be read is a failure."""
-        self.payload.input_failed(CommandError("standard input: Input/output error"))
-        self.failureResultOf(self.payload.done, CommandError)
 
 
 @implementer(IHalfCloseableProtocol)

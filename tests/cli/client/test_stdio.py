@@ -15,7 +15,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.cli.client.chat import LineDialog
-from socketd.cli.client.send import DatagramPayload, Exchange
+from socketd.cli.client.send import Exchange
 from socketd.cli.client.stdio import (
     IInput,
     IInputReceiver,
@@ -56,7 +56,7 @@ class InterfaceTests(SynchronousTestCase):
             verifyClass(IInput, source)
         for output in (StandardOutput, MemoryOutput):
             verifyClass(IOutput, output)
-        for receiver in (Exchange, LineDialog, DatagramPayload, ConsoleSession):
+        for receiver in (Exchange, LineDialog, ConsoleSession):
             verifyClass(IInputReceiver, receiver)
 
 
