@@ -25,7 +25,7 @@ class Capacity:
         @param limit: at least 1; C{None}: no limit.
         @param parent: a shared capacity; while it is full, all its children are full.
         """
-        self._limit = _checked(limit)
+        self._limit = limit
         self._chain: tuple[Capacity, ...] = (self, *(parent._chain if parent else ()))
         self.occupancy = 0
         self._is_saturated = False
@@ -39,7 +39,7 @@ class Capacity:
 
     @limit.setter
     def limit(self, limit: int | None) -> None:
-        self._limit = _checked(limit)
+        self._limit = limit
         self._is_saturated = limit is not None and self.occupancy >= limit
         self._wake()
 
@@ -121,9 +121,3 @@ class Capacity:
             self._waiting.move_to_end(first)
             first = next(iter(self._waiting))
         self._first = first
-
-
-def _checked(limit: int | None) -> int | None:
-    if limit is not None and limit < 1:
-        raise ValueError("a limit is at least 1")
-    return limit

@@ -18,7 +18,7 @@ from random import random
 from attrs import frozen
 
 from socketd.access.addresses import IPV4_BYTES, canonical, is_loopback, make_source_key, packed
-from socketd.access.bans import BANNED, Bans
+from socketd.access.bans import BANNED, NO_BANS, Bans
 from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE, Buckets, Clock
 from socketd.settings.model import AccessOptions, ProtocolSpec
@@ -97,7 +97,7 @@ class Guard:
         local_addresses: Callable[[], LocalAddresses],
         bound: str,
         random: Callable[[], float] = random,
-        bans: Bans | None = None,
+        bans: Bans = NO_BANS,
     ) -> None:
         """
         @param declared: what the protocol asks for: its own rates, and source ports that are
@@ -115,7 +115,7 @@ class Guard:
         self._clock = clock
         self._own_ports = own_ports
         self._local = local_addresses
-        self._bans = Bans(clock) if bans is None else bans
+        self._bans = bans
         address = packed(bound)
         # The kernel drops packets from outside with a source in 127/8 or ::1 (RFC 1122,
         # 3.2.1.3; RFC 4291, 2.5.3), so on a wildcard socket such a source is local.

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from socketd.access.addresses import is_loopback, packed
-from socketd.access.bans import BANNED, Bans
+from socketd.access.bans import BANNED, NO_BANS, Bans
 from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses
 from socketd.access.networks import Networks
@@ -72,8 +72,7 @@ class AccessPolicy:
     sources: Sources | None = None
     local_sources: Sources | None = None
     deadlines: Deadlines = Deadlines()
-    # Empty for good, so its clock is never read.
-    bans: Bans = field(factory=lambda: Bans(lambda: 0.0))
+    bans: Bans = NO_BANS
 
     def admit_connection(self, family: int, peer: Any) -> tuple[str | None, Slot | None]:
         """
@@ -125,7 +124,7 @@ def make_policy(
     daemon: Capacity,
     clock: Any,
     handshake_timeout: float = 0.0,
-    bans: Bans | None = None,
+    bans: Bans = NO_BANS,
 ) -> AccessPolicy:
     """
     Make the access policy of a service's stream listeners.
@@ -145,7 +144,7 @@ def make_policy(
             options.lifetime,
             handshake_timeout,
         ),
-        bans=Bans(clock.seconds) if bans is None else bans,
+        bans=bans,
     )
 
 
@@ -164,7 +163,7 @@ def make_guard(
     clock: Any,
     own_ports: Callable[[], Collection[int]],
     local_addresses: Callable[[], LocalAddresses],
-    bans: Bans | None = None,
+    bans: Bans = NO_BANS,
 ) -> Guard | None:
     """
     Make the guard of a datagram socket; a UNIX socket needs none.

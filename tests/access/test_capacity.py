@@ -223,13 +223,6 @@ class CapacityTests(SynchronousTestCase):
         capacity.leave()
         self.assertFalse(capacity.is_full)
 
-    def test_no_room_ever(self) -> None:
-        """A limit below one is refused, and changes nothing."""
-        self.assertRaises(ValueError, Capacity, 0)
-        capacity = Capacity(2)
-        self.assertRaises(ValueError, setattr, capacity, "limit", 0)
-        self.assertEqual(capacity.limit, 2)
-
     def test_raise(self) -> None:
         """To raise the limit wakes the waiters, also when it was lowered before."""
         for limit in (3, 100, None):

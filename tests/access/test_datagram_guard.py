@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access import datagram_guard as module
 from socketd.access.addresses import packed
-from socketd.access.bans import BANNED, Bans
+from socketd.access.bans import BANNED, NO_BANS, Bans
 from socketd.access.datagram_guard import (
     DESTINATION,
     LEAK,
@@ -95,7 +95,7 @@ class GuardCase(SynchronousTestCase):
         self,
         bound: str = "0.0.0.0",
         lots: Any = None,
-        bans: Bans | None = None,
+        bans: Bans = NO_BANS,
         declared: ProtocolSpec = ProtocolSpec(),
         **options: Any,
     ) -> Guard:

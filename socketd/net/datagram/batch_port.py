@@ -17,7 +17,7 @@ from socketd.access.datagram_guard import DESTINATION, REPLY_SIZE
 from socketd.common.counters import TOO_LONG
 from socketd.net.addresses import to_address, to_pair
 from socketd.net.datagram.batch import DatagramBatch
-from socketd.net.datagram.cmsg import IpHeader, answer_header, ip_header
+from socketd.net.datagram.cmsg import IpHeader, answer_header
 from socketd.net.datagram.controls import NAME_SIZES, Controls
 from socketd.net.datagram.mmsg import BATCH, MAX_SIZE, NAME_SIZE, ORDER, Messages, rows
 from socketd.net.datagram.port import OPEN, Ancillary, DatagramPort, DatagramTerms
@@ -133,8 +133,7 @@ class BatchedDatagramPort(DatagramPort):
     @property
     def ip_header(self) -> IpHeader:
         """What the IP header of the current datagram said."""
-        told = self.controls.ip_header(self._index)
-        return ip_header(self.messages.control(self._index)) if told is None else told
+        return self.controls.ip_header(self._index)
 
     def mark(self, tos: int) -> None:
         """Have the next answer leave with the TTL of measurements and this TOS."""

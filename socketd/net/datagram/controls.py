@@ -22,6 +22,7 @@ from socketd.net.datagram.cmsg import (
     ask_for_destination,
     ask_for_ip_header,
     disable_ancillary,
+    ip_header,
 )
 from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, Messages, ints, rows
 
@@ -109,10 +110,10 @@ class Controls:
         """Give their TTLs."""
         return [self._ttls[number] for number in numbers]
 
-    def ip_header(self, number: int) -> IpHeader | None:
-        """Give both of a datagram; C{None} if they have to be sought."""
+    def ip_header(self, number: int) -> IpHeader:
+        """Give both of a datagram."""
         if not self.is_regular or not self._has_ip_header:
-            return None
+            return ip_header(self._messages.control(number))
         return IpHeader(self._ttls[number], self._toses[number])
 
     def toses(self, numbers: Sequence[int]) -> Sequence[int]:

@@ -33,6 +33,7 @@ class StreamFault:
     @ivar ended: whether this end has come.
     @ivar moved_at: when something was last sent, or acknowledged while a reset waits for that.
     @ivar busy: whether held bytes are being sent.
+    @ivar wakes_at: when the connection is woken to see whether its end has come.
     @ivar rings_at: when the connection is woken for what is due next, by C{timer}.
     """
 
@@ -44,7 +45,6 @@ class StreamFault:
         "_sending",
         "_timed",
         "_unacknowledged",
-        "_wakes_at",
         "busy",
         "draw",
         "ended",
@@ -57,6 +57,7 @@ class StreamFault:
         "rings_at",
         "secure",
         "timer",
+        "wakes_at",
     )
 
     def __init__(self, draw: ConnectionDraw, counts: Counter[str]) -> None:
@@ -71,7 +72,7 @@ class StreamFault:
         self.endless = self.busy = self.ended = False
         self.reads = True
         self.moved_at, self._look, self._unacknowledged = 0.0, FIRST_LOOK, 0
-        self._wakes_at = self._opens_at = self.rings_at = inf
+        self.wakes_at = self._opens_at = self.rings_at = inf
 
     def start(self, now: float) -> None:
         """Begin to count bytes and time."""
@@ -103,11 +104,7 @@ class StreamFault:
         if self.left == 0:
             # What a peer has sent already, and its EOF, must not come before its reset.
             self.reads = self.reads and self.ending not in RESETS
-            self.look_at(now)
-
-    def look_at(self, when: float) -> None:
-        """Wake the connection at this time, to see whether its end has come."""
-        self._wakes_at = when
+            self.wakes_at = now
 
     def count(self, name: str) -> None:
         """Count a fault that acts on this connection, once."""
@@ -158,7 +155,7 @@ class StreamFault:
 
     def open(self, now: float) -> bool:
         """Begin to read if C{slow} is over; return whether it is over just now."""
-        self._wakes_at = inf
+        self.wakes_at = inf
         if self._opens_at > now:
             return False
         self._opens_at, self.reads, self.moved_at = inf, True, now
@@ -181,7 +178,7 @@ class StreamFault:
             self._unacknowledged, self.moved_at = unacknowledged, now
         if not unacknowledged or now - self.moved_at >= patience:
             return False
-        self.look_at(now + self._look)
+        self.wakes_at = now + self._look
         self._look = min(2 * self._look, LAST_LOOK)
         return True
 
@@ -190,4 +187,4 @@ class StreamFault:
         """When there is something to do next; infinite: never."""
         timed = self._timed[0][0] if self._timed else inf
         held = self.held.due if self.held is not None else inf
-        return min(timed, held, self._opens_at, self._wakes_at)
+        return min(timed, held, self._opens_at, self.wakes_at)

@@ -86,7 +86,7 @@ class Faulty(ReadSide):
         self._silence_producer()
         if fault.is_cut:
             # Not now: in the middle of a receive, TLS keeps back what it has encrypted.
-            fault.look_at(self.reactor.seconds())
+            fault.wakes_at = self.reactor.seconds()
         self._go_on()
 
     def _pass(self, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 
@@ -21,10 +20,6 @@ class StartedTls:
     def write(self, data: bytes) -> None:
         """Encrypt and send data."""
         self.app_transport.write(data)
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Encrypt and send several pieces as one."""
-        self.app_transport.writeSequence(data)
 
     def loseConnection(self) -> None:
         """Close after all buffered data is sent."""
@@ -78,3 +73,6 @@ def start_tls(connection: Any, started: type[StartedTls], context: Any, is_serve
     connection.app_transport = SecureTransport(tls, plain, connection.protocol)
     connection.protocol = tls
     tls.makeConnection(plain)
+    if not is_server:
+        # Our side says the first word.
+        tls._checkHandshakeStatus()

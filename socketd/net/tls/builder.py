@@ -29,7 +29,6 @@ from socketd.net.tls.contexts import Contexts, Parts
 from socketd.net.tls.handshake import (
     NoCommonProtocol,
     ServerConnection,
-    choose_context,
     reason_of,
     try_handshake,
 )
@@ -63,11 +62,10 @@ class ContextBuilder:
     problems: Problems = field(factory=list)
     _validities: list[Validity] = field(factory=list)
 
-    def load(self, before: Contexts | None) -> Contexts | None:
+    def load(self) -> Parts | None:
         """
-        Read the files and build all contexts.
+        Read the files.
 
-        @param before: the current contexts; returned if their parts are unchanged.
         @return: C{None} on any problem.
         """
         default = self._load_default()
@@ -75,12 +73,7 @@ class ContextBuilder:
         authorities = self._load_authorities()
         if default is None or self.problems:
             return None
-        parts = Parts(self.options, default, named, authorities, tuple(self._validities))
-        return self.reuse(before, parts)
-
-    def reuse(self, before: Contexts | None, parts: Parts) -> Contexts | None:
-        """Return the current contexts if their parts are these, or build others."""
-        return before if before is not None and before.parts == parts else self.build(parts)
+        return Parts(self.options, default, named, authorities, tuple(self._validities))
 
     def build(self, parts: Parts) -> Contexts | None:
         """Build contexts from their parts; C{None} if OpenSSL rejects them."""
@@ -148,7 +141,7 @@ class ContextBuilder:
         if self.problems:
             return None
         # Not a closure: a replaced set would stay alive in a reference cycle via OpenSSL.
-        default.set_tlsext_servername_callback(choose_context)
+        default.set_tlsext_servername_callback(ServerConnection.choose_context)
         refuses = self.options.tls_unknown_name == "refuse"
         return Contexts(
             parts=parts,

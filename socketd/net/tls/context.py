@@ -75,18 +75,18 @@ class ServerContext:
         # Before they are read, so that a concurrent write triggers another reload.
         self._tried = self._stamps()
         builder = ContextBuilder(self._options, self._clock)
-        return self._use(builder, builder.load(self._contexts))
+        return self._use(builder, builder.load())
 
     def take(self, parts: Parts) -> Problems:
         """Use parts that another process has loaded, as L{load} does."""
-        builder = ContextBuilder(self._options, self._clock)
-        return self._use(builder, builder.reuse(self._contexts, parts))
+        return self._use(ContextBuilder(self._options, self._clock), parts)
 
-    def _use(self, builder: ContextBuilder, contexts: Contexts | None) -> Problems:
-        if contexts is None:
+    def _use(self, builder: ContextBuilder, parts: Parts | None) -> Problems:
+        if parts is not None and parts != self.parts:
+            self._contexts = builder.build(parts) or self._contexts
+        if builder.problems:
             self.failures += 1
         else:
-            self._contexts = contexts
             self.loads += 1
         self.last_error = "; ".join(f"{name}: {text}" for name, text in builder.problems)
         return builder.problems

@@ -51,7 +51,9 @@ class ServerConnection(_Connection):  # type: ignore[misc]
         self._problem: Exception | None = None
 
     def choose_context(self) -> None:
-        """Select the context for the client's server name (SNI, RFC 6066, 3)."""
+        """
+        Select the context for the client's server name (SNI, RFC 6066, 3); OpenSSL's callback.
+        """
         contexts = self._contexts
         if not contexts.resumes:
             # Set here, it suppresses all tickets; set from the start, OpenSSL would still
@@ -96,12 +98,6 @@ class RefusedConnection(ServerConnection):
         if alert[:1] == _ALERT_TYPE and alert[3:6] == _ALERT_MIDDLE:
             return data[:-1] + _UNRECOGNIZED_NAME
         return data
-
-
-def choose_context(connection: SSL.Connection) -> None:
-    """Choose the context of a server connection; OpenSSL's callback for server names."""
-    assert isinstance(connection, ServerConnection)
-    connection.choose_context()
 
 
 def pending(connection: SSL.Connection) -> bytes:

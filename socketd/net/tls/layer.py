@@ -160,8 +160,6 @@ class SecureProtocol(TLSMemoryBIOProtocol):
         factory.registerProtocol(self)
         if self._connectWrapped:
             self.wrappedProtocol.makeConnection(self)
-        if factory.is_client:
-            self._checkHandshakeStatus()
 
     @property
     def holds_back(self) -> bool:
@@ -259,18 +257,9 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
 
 class SecureProtocolFactory(TLSMemoryBIOFactory):
-    """
-    Makes L{SecureProtocol} from a context and a wrapped factory.
-
-    @ivar is_client: whether our side says the first word.
-    """
+    """Makes L{SecureProtocol} from a context and a wrapped factory."""
 
     protocol = SecureProtocol
-
-    def __init__(self, context: Any, is_client: bool, factory: Any, clock: Any) -> None:
-        """@param context: as C{TLSMemoryBIOFactory} takes it."""
-        super().__init__(context, is_client, factory, clock)
-        self.is_client = is_client
 
 
 def wrap_in_tls(
