@@ -113,6 +113,7 @@ class Guard:
         self._guards_loopback = options.guard_loopback
         self._source_ports = declared.source_ports
         self._clock = clock
+        self._random = random
         self._own_ports = own_ports
         self._local = local_addresses
         self._bans = bans
@@ -123,12 +124,12 @@ class Guard:
         self._source_key = make_source_key(options.source_prefix)
         rate = options.udp_rate or declared.udp_rate
         burst = options.udp_burst or declared.udp_burst
-        self._sources = Buckets(rate, burst, clock, leak=LEAK, random=random)
+        self._sources = Buckets(rate, burst)
         network_rate = options.udp_network_rate
         share = NETWORK_SHARE if network_rate is None else network_rate / rate
-        self._networks = Buckets(rate * share, burst * share, clock)
+        self._networks = Buckets(rate * share, burst * share)
         served = options.udp_service_rate
-        self._service = Buckets(served, served * SERVICE_BURST, clock)
+        self._service = Buckets(served, served * SERVICE_BURST)
 
     def check_static(self, address: bytes, port: int) -> str | None:
         """
@@ -176,9 +177,9 @@ class Guard:
         # An over-limit datagram does not consume the network's bucket; one leak decision
         # covers both buckets.
         if not self._sources.spend(source, now):
-            if not self._sources.leaks():
+            if self._random() >= LEAK:
                 return SOURCE_RATE
-        elif not self._networks.spend(network, now) and not self._sources.leaks():
+        elif not self._networks.spend(network, now) and self._random() >= LEAK:
             return NETWORK_RATE
         return None if self._service.spend(b"", now) else SERVICE_RATE
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from random import random
 
 from socketd.access.addresses import make_source_key
 from socketd.settings.networks import Prefixes
@@ -34,39 +33,22 @@ class Buckets:
     colliding keys.
     """
 
-    def __init__(
-        self,
-        rate: float,
-        burst: float,
-        clock: Clock,
-        max_entries: int = MAX_SOURCES,
-        leak: float = 0.0,
-        random: Callable[[], float] = random,
-    ) -> None:
+    def __init__(self, rate: float, burst: float, max_entries: int = MAX_SOURCES) -> None:
         """
         @param rate: tokens per second, for each key.
         @param burst: the bucket size; less than 1 counts as 1, because no limit may
             disable a service.
-        @param leak: the probability that an event over the limit is allowed, so that
-            spoofing an address cannot lock out its owner (as in chrony: ratelimit, leak).
         """
         self._interval = 1.0 / rate
         self._tolerance = (max(burst, 1.0) - 1.0 + SLACK) * self._interval
-        self._clock = clock
         self._max_entries = max_entries
-        self._leak = leak
-        self._random = random
         self._due: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def take(self, key: bytes) -> bool:
-        """Consume one token; over the limit, allow it with probability C{leak}."""
-        return self.spend(key, self._clock()) or self.leaks()
-
     def spend(self, key: bytes, now: float) -> bool:
-        """Consume one token of a key, if available; C{leak} is not applied."""
+        """Consume one token of a key, if available."""
         table = self._due
         due = table.get(key)
         if due is None:
@@ -79,10 +61,6 @@ class Buckets:
             return False
         table[key] = (due if due > now else now) + self._interval
         return True
-
-    def leaks(self) -> bool:
-        """Decide at random whether an event over the limit is allowed."""
-        return self._random() < self._leak
 
 
 class Sources:
@@ -102,7 +80,8 @@ class Sources:
         @param prefixes: prefix lengths that define a source.
         """
         self._max_per_source = max_per_source
-        self._rates = None if rate is None else Buckets(rate, burst, clock)
+        self._rates = None if rate is None else Buckets(rate, burst)
+        self._clock = clock
         #: Returns the key of the source that an address belongs to.
         self.key = make_source_key(prefixes)
         # Bounded by the capacity: each entry has at least one open connection.
@@ -120,7 +99,7 @@ class Sources:
         inside = self._inside.get(key, 0)
         if self._max_per_source is not None and inside >= self._max_per_source:
             return SOURCE_LIMIT
-        if self._rates is not None and not self._rates.take(key):
+        if self._rates is not None and not self._rates.spend(key, self._clock()):
             return SOURCE_RATE
         self._inside[key] = inside + 1
         return None

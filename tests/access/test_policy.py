@@ -279,7 +279,7 @@ class GuardTests(GuardedCase):
     def test_prefix(self) -> None:
         """A source is as wide as C{source_prefix} says."""
         guard = self.guard("udp_rate = 1/m\nudp_burst = 1\nsource_prefix = 16:32")
-        guard._sources._random = lambda: 0.99
+        guard._random = lambda: 0.99
         hosts = ("10.1.0.1", "10.1.255.1", "2001:db8::1", "2001:db8:ffff::1", "10.2.0.1")
         found = [guard.check_rate(guard.rate_keys(packed(host))) is None for host in hosts]
         self.assertEqual(found, [True, False, True, False, True])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import partial
 
@@ -25,7 +24,11 @@ class BucketsTests(SynchronousTestCase):
 
     def bucket(self, rate: float, burst: float) -> Callable[[], bool]:
         """Make a function that takes from one bucket."""
-        return partial(Buckets(rate, burst, self.clock.seconds).take, b"key")
+        return partial(self.take, Buckets(rate, burst), b"key")
+
+    def take(self, buckets: Buckets, key: bytes) -> bool:
+        """Take from the bucket of a key now."""
+        return buckets.spend(key, self.clock.seconds())
 
     def test_burst(self) -> None:
         """As many as the burst come at once, and not one more."""
@@ -78,60 +81,34 @@ class BucketsTests(SynchronousTestCase):
 
     def test_keys(self) -> None:
         """What one key takes is not taken from another."""
-        buckets = Buckets(1.0, 2, self.clock.seconds)
-        self.assertEqual([buckets.take(b"a") for _ in range(3)], [True, True, False])
-        self.assertEqual([buckets.take(b"b") for _ in range(3)], [True, True, False])
+        buckets = Buckets(1.0, 2)
+        self.assertEqual([self.take(buckets, b"a") for _ in range(3)], [True, True, False])
+        self.assertEqual([self.take(buckets, b"b") for _ in range(3)], [True, True, False])
 
     def test_spend(self) -> None:
-        """A time that was read before is as good, and nothing leaks."""
+        """A time that was read before is as good."""
         now = self.clock.seconds()
-        buckets = Buckets(1.0, 1, self.clock.seconds, leak=1.0)
+        buckets = Buckets(1.0, 1)
         found = [buckets.spend(b"a", now + later) for later in (0.0, 0.5, 1.0, 1.5, 2.0)]
         self.assertEqual(found, [True, False, True, False, True])
 
     def test_bound(self) -> None:
         """The table does not grow beyond its bound."""
-        buckets = Buckets(1.0, 1, self.clock.seconds)
+        buckets = Buckets(1.0, 1)
         for number in range(3 * MAX_SOURCES):
-            buckets.take(number.to_bytes(4, "big"))
+            self.take(buckets, number.to_bytes(4, "big"))
             self.assertTrue(len(buckets) <= MAX_SOURCES)
         self.assertEqual(len(buckets), MAX_SOURCES)
 
     def test_least_recent(self) -> None:
         """The least recently used key is evicted; a refused event is a use."""
-        buckets = Buckets(1.0, 1, self.clock.seconds, max_entries=3)
+        buckets = Buckets(1.0, 1, max_entries=3)
         for key in (b"a", b"b", b"c"):
-            self.assertTrue(buckets.take(key))
-        self.assertFalse(buckets.take(b"a"))
-        self.assertTrue(buckets.take(b"d"))
-        self.assertEqual([buckets.take(key) for key in (b"a", b"c", b"d")], [False] * 3)
-        self.assertTrue(buckets.take(b"b"))
-
-    def test_leak(self) -> None:
-        """
-        One above the rate is let through when the lot falls below the leak; the lot
-        is drawn for those only, and what leaks costs nothing.
-        """
-        lots = [0.25, 0.2499, 0.0, 0.9]
-        buckets = Buckets(
-            1.0, 1, self.clock.seconds, leak=0.25, random=lambda: lots.pop(0)
-        )
-        found = [buckets.take(b"a") for _ in range(5)]
-        self.assertEqual((found, lots), ([True, False, True, True, False], []))
-        self.clock.advance(1.0)
-        self.assertTrue(buckets.take(b"a"))
-
-    def test_no_leak(self) -> None:
-        """Without a leak the lowest lot is refused as well."""
-        buckets = Buckets(1.0, 1, self.clock.seconds, random=lambda: 0.0)
-        self.assertEqual([buckets.take(b"a"), buckets.take(b"a")], [True, False])
-
-    def test_share_that_leaks(self) -> None:
-        """About one of four above the rate is let through."""
-        lots = random.Random(7).random
-        buckets = Buckets(1.0, 1, self.clock.seconds, leak=0.25, random=lots)
-        found = sum(buckets.take(b"a") for _ in range(10_000))
-        self.assertTrue(2300 < found < 2700, found)
+            self.assertTrue(self.take(buckets, key))
+        self.assertFalse(self.take(buckets, b"a"))
+        self.assertTrue(self.take(buckets, b"d"))
+        self.assertEqual([self.take(buckets, key) for key in (b"a", b"c", b"d")], [False] * 3)
+        self.assertTrue(self.take(buckets, b"b"))
 
 
 class ReasonTests(SynchronousTestCase):

@@ -241,7 +241,7 @@ class LimitTests(DaemonCase):
             address = self.address(kind="udp")
             port: Any = self.service().bound[0].port
             # Nothing above the rate is let through by luck.
-            port._guard._sources._random = lambda: 1.0
+            port._guard._random = lambda: 1.0
             answers = [self.ask_datagram(address, f"{n}".encode()) for n in range(6)]
             expected = [f"{n}".encode() if n < allowed else None for n in range(6)]
             self.assertEqual(answers, expected)
