@@ -87,7 +87,6 @@ class HeaderParser:
         self.rest = b""
         self._buffer = bytearray()
         self._size = 0
-        self._ended = False
 
     def feed(self, data: bytes) -> Header | None:
         """
@@ -96,23 +95,14 @@ class HeaderParser:
         @return: the header; C{None} while it is incomplete.
         @raise HeaderError: if the header is invalid, detected as early as possible: at
             the first wrong byte of the signature, else after the line (version 1), or
-            after the fixed part or the whole header (version 2); or if the parser has
-            already returned a header or raised an error.
+            after the fixed part or the whole header (version 2).
         """
-        if self._ended:
-            raise HeaderError("the header has ended already")
         before = len(self._buffer)
         self._buffer += data[: MAX_V2 - before]
-        try:
-            self._size = self._size or self._find_size(before)
-            if not self._size or len(self._buffer) < self._size:
-                return None
-            self._ended = True
-            return self._finish(data[self._size - before :])
-        except HeaderError:
-            self._ended = True
-            self._buffer.clear()
-            raise
+        self._size = self._size or self._find_size(before)
+        if not self._size or len(self._buffer) < self._size:
+            return None
+        return self._finish(data[self._size - before :])
 
     def _find_size(self, before: int) -> int:
         """Find the length of the header (bytes); 0 while it is not known."""
