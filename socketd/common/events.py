@@ -162,7 +162,9 @@ OPERATOR_REFUSED = Event(
     "operator_refused", _WARN, "{who} was refused at the control socket: {error}", True
 )
 LINES_LEFT_OUT = Event("lines_left_out", _WARN, "{count} more {kind} events not logged")
-EVENTS_LEFT_OUT = Event("events_left_out", _INFO, "{count} events of a worker were left out")
+EVENTS_LEFT_OUT = Event(
+    "events_left_out", _INFO, "{count} events of a worker were left out", False, ("service",)
+)
 LINES_LOST = Event("lines_lost", _WARN, "{count} lines of the log could not be written")
 
 #: Every event, by name.

@@ -23,7 +23,14 @@ from zope.interface import implementer
 
 from socketd.common.answers import Answer
 from socketd.common.errors import USAGE, CommandError
-from socketd.common.events import OPERATOR_CAME, OPERATOR_REFUSED, OPERATOR_WENT, Event, EventBus
+from socketd.common.events import (
+    EVENTS_LEFT_OUT,
+    OPERATOR_CAME,
+    OPERATOR_REFUSED,
+    OPERATOR_WENT,
+    Event,
+    EventBus,
+)
 from socketd.common.lines import LineBuffer
 from socketd.control.commands import respond
 from socketd.control.reports import queue_event
@@ -58,7 +65,7 @@ class Subscription:
     @ivar service: the only service whose events are shown; C{None}: all.
     @ivar attends: whether the operator queue is shown.
     @ivar is_begun: whether the command was answered: what is shown comes after that.
-    @ivar left_out: how many events backpressure has suppressed.
+    @ivar left_out: how many events backpressure has suppressed, here and in a worker.
     @ivar is_stale: whether the queue has changed since it was shown.
     """
 
@@ -233,7 +240,7 @@ class Session(Protocol):
         if subscription.service not in (None, facts.get("service")):
             return
         if self._is_full:
-            subscription.left_out += 1
+            subscription.left_out += facts["count"] if event is EVENTS_LEFT_OUT else 1
             return
         if self._input_ended:
             self._idle.reset(IDLE)

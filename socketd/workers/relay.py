@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,11 +44,16 @@ _PLAIN = (str, int, float, type(None))
 
 @define(eq=False)
 class RelayBus(EventBus):
-    """An event bus that sends to the master what is logged, and while it watches, all."""
+    """
+    An event bus that sends to the master what is logged, and while it watches, all.
+
+    What a master that does not read would have to be sent is counted: lines of the log, and events
+    by their service, since some watch one only.
+    """
 
     link: Link = field(kw_only=True)
     _lost: int = field(default=0, init=False)
-    _left_out: int = field(default=0, init=False)
+    _left_out: Counter[str | None] = field(factory=Counter, init=False)
     _is_active: bool | None = field(default=None, init=False)
 
     def observe(self, heard: bool, watched: bool) -> None:
@@ -67,22 +73,25 @@ class RelayBus(EventBus):
         if event in MASTERS:
             return
         logged = logged and self.has_line(event, facts)
-        if not (logged or self._is_active is not None):
-            return
+        is_heard = self._is_active is not None
         if self.link.is_full:
             self._lost += logged
-            self._left_out += not logged
-        else:
-            self.link.tell("event", name=event.name, logged=logged, facts=_plain(facts))
+            self._left_out[facts.get("service")] += is_heard
+        elif logged or is_heard:
+            self._tell(event, logged, **facts)
+
+    def _tell(self, event: Event, logged: bool, **facts: Any) -> None:
+        self.link.tell("event", name=event.name, logged=logged, facts=_plain(facts))
 
     def tell_lost(self) -> None:
         """Tell what was left out while the master did not read; it reads again."""
         lost, self._lost = self._lost, 0
-        left_out, self._left_out = self._left_out, 0
+        left_out, self._left_out = +self._left_out, Counter()
+        # All of it, though the link may be full again before the last: it is bounded.
         if lost:
-            self.emit(LINES_LOST, count=lost)
-        if left_out:
-            self.emit(EVENTS_LEFT_OUT, False, count=left_out)
+            self._tell(LINES_LOST, True, count=lost)
+        for service, count in left_out.items():
+            self._tell(EVENTS_LEFT_OUT, False, service=service, count=count)
 
 
 class RelayQueue:

@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.common.events import STOPPING
+from socketd.common.events import EVENTS_LEFT_OUT, STOPPING
 from socketd.common.operator_queue import TOLD_WAITING
 from socketd.control import session as sessions
 from socketd.control.requests import IOperatorSession
@@ -306,6 +306,18 @@ class WatchTests(Case):
         connect(self.daemon, "shout")
         self.client.session.resumeProducing()
         self.assertEqual(self.client.objects(), [{"event": "left_out", "count": 1}])
+
+    def test_slow_workers(self) -> None:
+        """Those of a service that a worker has left out are told to who watches it, and added."""
+        self.client.say("watch shout")
+        for service, count in (("shout", 5), ("ack", 7)):
+            self.daemon.event_bus.emit(EVENTS_LEFT_OUT, False, service=service, count=count)
+        self.assertIn(" 5 events of a worker were left out\n", self.client.taken())
+        self.client.session.pauseProducing()
+        self.daemon.event_bus.emit(EVENTS_LEFT_OUT, False, service="shout", count=5)
+        connect(self.daemon, "shout")
+        self.client.session.resumeProducing()
+        self.assertEqual(self.client.taken(), "6 events were left out\n")
 
     def test_slow_commands(self) -> None:
         """While a client does not read, no command is executed, and reading is paused."""

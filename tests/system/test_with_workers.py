@@ -20,8 +20,8 @@ ALL = os.environ.get("WORKERS") == "2"
 
 #: Run each time: what a master and its workers do together.
 ESSENTIAL = """
-activation.ServedTests control.CommandTests faults.FaultTests lifecycle.ReloadTests
-lifecycle.StopTests proxy.HeaderTests tls.RenewalTests web.WebTests
+activation.ServedTests control.CommandTests control.HostileClientTests faults.FaultTests
+lifecycle.ReloadTests lifecycle.StopTests proxy.HeaderTests tls.RenewalTests web.WebTests
 """.split()
 
 #: Run with L{ALL}: what each worker does as one process does.
@@ -47,7 +47,6 @@ ALONE = {
     "clients.LinkLocalTests": "no daemon comes up",
     "clients.RunTests": "no daemon comes up",
     "console.TerminalTests": "an answer of a worker is drawn later: one_daemon.OperatorTests",
-    "control.HostileClientTests": "who watches one service is not told what a worker left out",
     "proxy.RefusedTests": "each worker counts for itself behind a balancer",
     "rules.PageTests": "a page starts its daemons by itself",
     "seeds.ShippedTests": "a file is read only",

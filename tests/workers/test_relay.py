@@ -90,18 +90,38 @@ class BusTests(RelayCase):
         ((_, _, facts),) = self.told
         self.assertEqual(facts["log_failure"], failure.getTraceback())
 
-    def test_full(self) -> None:
-        """What the master does not read is left out, and it is told how many lines were lost."""
+    def leave_out(self) -> list[Any]:
+        """Emit while the master does not read, and return what it is told when it does."""
         self.link.pauseProducing()
-        self.bus.observe(True, True)
-        for logged in (True, False, True):
-            self.bus.emit(ACCEPT_FAILED, logged, service="echo", error="no", seconds=1.0)
+        for service, logged in (("echo", True), ("time", False), ("echo", False), ("echo", True)):
+            self.bus.emit(ACCEPT_FAILED, logged, service=service, error="no", seconds=1.0)
         self.assertEqual(self.told, [])
         self.link.resumeProducing()
         for _ in range(2):
             self.bus.tell_lost()
-        lost = ("lines_lost", True, {"count": 2})
-        self.assertEqual(self.told, [lost, ("events_left_out", False, {"count": 1})])
+        told, self.told[:] = self.told[:], []
+        return told
+
+    def test_full(self) -> None:
+        """What the master does not read is left out: lines of the log are told by their number."""
+        self.assertEqual(self.leave_out(), [("lines_lost", True, {"count": 2})])
+
+    def test_left_out(self) -> None:
+        """While the master has watchers, so are events, for each service."""
+        self.bus.observe(True, False)
+        left_out = [
+            ("events_left_out", False, {"service": "echo", "count": 3}),
+            ("events_left_out", False, {"service": "time", "count": 1}),
+        ]
+        self.assertEqual(self.leave_out(), [("lines_lost", True, {"count": 2}), *left_out])
+
+    def test_full_again(self) -> None:
+        """What is told of them is not left out, though the link may be full again meanwhile."""
+        self.bus.observe(True, False)
+        self.link.pauseProducing()
+        self.bus.emit(CONNECTION_MADE, **MADE)
+        self.bus.tell_lost()
+        self.assertEqual(len(self.told), 2)
 
 
 class QueueTests(RelayCase):
