@@ -58,14 +58,10 @@ class MastersOperator:
     def __init__(self, who: str) -> None:
         self.who = who
 
-    def watch(self, service: str | None) -> None:
+    def watch(self, service: str | None = None) -> None:
         raise CommandError("is for the master")
 
-    def attend(self) -> None:
-        raise CommandError("is for the master")
-
-    def leave(self) -> None:
-        raise CommandError("is for the master")
+    attend = leave = watch
 
 
 class WorkerProcess:
@@ -138,7 +134,7 @@ class WorkerProcess:
         if is_draining:
             self.daemon.drain()
         self.queue = RelayQueue(self.daemon, self.link)
-        self.link.changed = self._link_changed
+        self.link.drained = self._tell_rest
         take_standing(self.daemon, **standing)
         self.attend(attended)
         self._summaries = Summaries(self.bus, self._counters)
@@ -153,8 +149,7 @@ class WorkerProcess:
 
     def ping(self) -> dict[str, int]:
         """Show that the reactor turns."""
-        table = self.daemon.connection_table
-        return {"last_id": table.last_id, "connections": len(table)}
+        return {"last_id": self.daemon.connection_table.last_id}
 
     def request(self, line: str, who: str) -> Deferred[dict[str, Answer]]:
         """Execute a request of an operator at the master, and return its answer."""
@@ -200,10 +195,9 @@ class WorkerProcess:
         if question is not None and question.asked == asked:
             self.daemon.operator.answer(question, reply)
 
-    def _link_changed(self) -> None:
-        if not self.link.is_full:
-            self.bus.tell_lost()
-            self.queue.tell_rest()
+    def _tell_rest(self) -> None:
+        self.bus.tell_lost()
+        self.queue.tell_rest()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the figures of the daemon."""

@@ -26,13 +26,16 @@ class Question:
     @ivar answered: called with the answer; empty bytes mean that there is none.
     @ivar said: the message that waits for an answer, escaped and cut.
     @ivar asked: when it began to wait.
+    @ivar until: when it has waited for too long.
+    @ivar timer: ends the wait then; C{None}: that is elsewhere.
     """
 
     transport: Any
     answered: Callable[[bytes], None]
-    timeout: IDelayedCall
-    said: str = ""
-    asked: float = 0.0
+    said: str
+    asked: float
+    until: float
+    timer: IDelayedCall | None = None
 
 
 @define(eq=False)
@@ -108,8 +111,9 @@ class OperatorQueue:
         """
         if len(self._waiting) >= MAX_WAITING:
             return None
-        expiry = self.clock.callLater(timeout, lambda: self.answer(question, b""))
-        question = Question(transport, answered, expiry, escaped(said), self.clock.seconds())
+        now = self.clock.seconds()
+        timer = self.clock.callLater(timeout, lambda: self.answer(question, b""))
+        question = Question(transport, answered, escaped(said), now, now + timeout, timer)
         self._waiting.append(question)
         self._changed()
         return question
@@ -128,8 +132,8 @@ class OperatorQueue:
 
     def _remove(self, question: Question) -> None:
         self._waiting.remove(question)
-        if question.timeout.active():
-            question.timeout.cancel()
+        if question.timer is not None and question.timer.active():
+            question.timer.cancel()
 
     def _changed(self) -> None:
         for changed in tuple(self._attached):

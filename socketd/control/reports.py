@@ -69,7 +69,7 @@ def queue_event(daemon: Daemon) -> Answer:
             "service": connection.service_state.name,
             "peer": connection.peer,
             "said": question.said,
-            "left": round(question.timeout.getTime() - now, 1),
+            "left": round(question.until - now, 1),
         }
         for question in waiting[:TOLD_WAITING]
         if (connection := daemon.find(question.transport.connection_id))

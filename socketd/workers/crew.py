@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, succeed
 from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.internet.task import LoopingCall
@@ -75,7 +75,6 @@ class Worker(ProcessProtocol):
     @ivar link: the link to the process; C{None} if there is none.
     @ivar pid: the last process.
     @ivar is_serving: whether the process has said that it serves.
-    @ivar connections: how many connections it had at its last ping.
     """
 
     transport: Any
@@ -84,7 +83,6 @@ class Worker(ProcessProtocol):
         self.index = index
         self.link: Link | None = None
         self.is_serving = False
-        self.connections = 0
         self._crew = crew
         self._last_id = index + 1 - crew.size
         self.pid = 0
@@ -107,7 +105,7 @@ class Worker(ProcessProtocol):
         except OSError as problem:
             self._gone(problem.strerror or str(problem))
             return
-        values, socks = crew.task(self.index)
+        values, socks = crew.master.task(self.index)
         found = {"index": self.index, "last_id": self._last_id, "step": crew.size}
         answered = link.ask("serve", socks, **values, **found)
         answered.addCallback(self._serves).addErrback(self._failed)
@@ -118,7 +116,7 @@ class Worker(ProcessProtocol):
         heard: Handlers = {
             "event": self._crew.emit,
             "log": self._crew.log,
-            "queue": partial(self._crew.queued, self),
+            "queue": partial(self._crew.master.queued, self),
         }
         link = Link(heard, lambda: None, self.refuse)
         factory = Factory.forProtocol(lambda: link)
@@ -142,7 +140,8 @@ class Worker(ProcessProtocol):
 
     def _serves(self, values: Any) -> None:
         self.is_serving, self._asked, self._missed = True, None, 0
-        self._crew.serves(self)
+        self._crew.observe()
+        self._crew.master.serving()
         self._crew.event_bus.emit(WORKER_SERVES, worker=self.index, pid=self.pid)
 
     def _failed(self, failure: Failure) -> None:
@@ -173,7 +172,6 @@ class Worker(ProcessProtocol):
     def _answered(self, values: dict[str, Any]) -> None:
         size = self._crew.size
         last_id = checks.count(values.get("last_id"), 1 - size)
-        self.connections = checks.count(values.get("connections"))
         self._asked, self._missed = None, 0
         # Rounded up to the ids of this one, whatever it says.
         self._last_id = max(self._last_id, last_id + (self._last_id - last_id) % size)
@@ -191,13 +189,22 @@ class Worker(ProcessProtocol):
             except ProcessExitedAlready:
                 pass
 
+    def tell(self, about: str, **values: Any) -> None:
+        """Send it a message."""
+        if self.link is not None:
+            self.link.tell(about, **values)
+
+    def ask(
+        self, about: str, socks: Sequence[socket.socket] = (), **values: Any
+    ) -> Deferred[dict[str, Any]]:
+        """Ask it, as L{Link.ask} does."""
+        return fail(LinkLost()) if self.link is None else self.link.ask(about, socks, **values)
+
     def prepare(
         self, values: dict[str, Any], socks: Sequence[socket.socket]
     ) -> Deferred[list[str]]:
         """Have it prepare a reload; fires with why it cannot, one line each."""
-        if self.link is None:
-            return succeed([])
-        return self.link.ask("prepare", socks, **values).addCallbacks(lambda _: [], self._refuses)
+        return self.ask("prepare", socks, **values).addCallbacks(lambda _: [], self._refuses)
 
     def _refuses(self, failure: Failure) -> list[str]:
         failure.trap(LinkFailed)
@@ -209,9 +216,7 @@ class Worker(ProcessProtocol):
         self, about: str, values: dict[str, Any], socks: Sequence[socket.socket]
     ) -> Deferred[Any]:
         """Have it do what does not fail: if it does, it is killed, and its successor is right."""
-        if self.link is None:
-            return succeed(None)
-        return self.link.ask(about, socks, **values).addErrback(self._failed)
+        return self.ask(about, socks, **values).addErrback(self._failed)
 
     def stop(self) -> Deferred[None]:
         """Have it drain and end; fires when the process is gone."""
@@ -240,8 +245,9 @@ class Worker(ProcessProtocol):
     def _gone(self, why: str) -> None:
         now = self._crew.reactor.seconds()
         pause = 0.0 if now - self._began > GOOD_LIFE else self._pause
-        self.is_serving, self.connections = False, 0
-        self._crew.died(self)
+        self.is_serving = False
+        self._crew.deaths += 1
+        self._crew.master.bury(self)
         facts: dict[str, Any] = {"worker": self.index, "pid": self.pid, "reason": why}
         self._crew.event_bus.emit(WORKER_DIED, seconds=pause, **facts)
         self._restart = self._crew.reactor.callLater(pause, self.start)
@@ -260,10 +266,6 @@ def check_readable() -> None:
             raise PermissionError(errno.EACCES, why)
 
 
-def _nothing(index: int) -> Task:
-    return {}, ()
-
-
 @define(eq=False)
 class Crew:
     """
@@ -271,11 +273,8 @@ class Crew:
 
     @ivar reactor: Twisted's own; it starts processes, and its transports carry sockets.
     @ivar size: how many workers there are.
-    @ivar task: returns what a worker has to serve, by its index.
-    @ivar ready: called when all serve for the first time.
-    @ivar gone: called with one that has died.
-    @ivar queued: called with one whose queue for the operator has changed, how many connections
-        wait there, and the oldest, unchecked.
+    @ivar master: the L{socketd.workers.master.MasterDaemon}, which knows what a worker has to
+        serve, and is told what has become of one.
     @ivar deaths: how many processes have died.
     @ivar held: the workers that are to start when L{release} is called; C{None}: at once.
     """
@@ -283,14 +282,10 @@ class Crew:
     reactor: Any
     event_bus: EventBus
     size: int
-    task: Callable[[int], Task]
-    ready: Callable[[], object]
-    gone: Callable[[Worker], object] = lambda worker: None
-    queued: Callable[..., object] = lambda worker, count, oldest: None
+    master: Any
     workers: list[Worker] = field(init=False)
     deaths: int = field(default=0, init=False)
     held: list[Worker] | None = field(default=None, init=False)
-    _is_ready: bool = field(default=False, init=False)
     _checks: LoopingCall = field(init=False)
     _log: Logger = field(factory=lambda: Logger(namespace="twisted.worker"), init=False)
 
@@ -312,7 +307,7 @@ class Crew:
         """Start all workers."""
         for worker in self.workers:
             worker.start()
-        self.event_bus.on_watched(self._observe)
+        self.event_bus.on_watched(self.observe)
         self._checks.start(PING_INTERVAL, now=False)
 
     def stop(self, timeout: float) -> Deferred[Any]:
@@ -357,7 +352,7 @@ class Crew:
         asked = [worker.prepare(*task(worker.index)) for worker in self.workers]
         return gatherResults(asked).addCallback(lambda found: list(dict.fromkeys(chain(*found))))
 
-    def have(self, about: str, task: Callable[[int], Task] = _nothing) -> Deferred[Any]:
+    def have(self, about: str, task: Callable[[int], Task] = lambda index: ({}, ())) -> Deferred[Any]:
         """Have all do what does not fail; fires when they have."""
         asked = (worker.have(about, *task(worker.index)) for worker in self.workers)
         return gatherResults(list(asked))
@@ -365,8 +360,11 @@ class Crew:
     def tell(self, about: str, **values: Any) -> None:
         """Send a message to each worker."""
         for worker in self.workers:
-            if worker.link is not None:
-                worker.link.tell(about, **values)
+            worker.tell(about, **values)
+
+    def observe(self) -> None:
+        """Tell all workers whether there are watchers."""
+        self.tell("observe", heard=self.event_bus.heard, watched=self.event_bus.watched)
 
     def ask(
         self, about: str, within: float | None = None, **values: Any
@@ -383,9 +381,7 @@ class Crew:
         self, worker: Worker, about: str, within: float | None = None, **values: Any
     ) -> Deferred[dict[str, Any] | None]:
         """Ask one worker, as L{ask} does all."""
-        if worker.link is None:
-            return succeed(None)
-        asked: Deferred[Any] = worker.link.ask(about, **values)
+        asked: Deferred[Any] = worker.ask(about, **values)
         if within is not None:
             asked.addTimeout(within, self.reactor)
         return asked.addErrback(lambda failure: failure.trap(LinkFailed, TimeoutError) and None)
@@ -404,21 +400,6 @@ class Crew:
             raise Malformed("it told what is no line of a log")
         more = {"log_failure": Told(printable(str(traceback)))} if traceback else {}
         self._log.emit(found, "{text}", text=printable(str(text)), **more)
-
-    def serves(self, worker: Worker) -> None:
-        """Note that a worker serves."""
-        self._observe()
-        if self.is_alive and not self._is_ready:
-            self._is_ready = True
-            self.ready()
-
-    def died(self, worker: Worker) -> None:
-        """Count the death of a worker, and tell of it."""
-        self.deaths += 1
-        self.gone(worker)
-
-    def _observe(self) -> None:
-        self.tell("observe", heard=self.event_bus.heard, watched=self.event_bus.watched)
 
 
 def _reason(failure: Failure) -> str:

@@ -157,7 +157,11 @@ class Figures:
     @property
     def connections(self) -> int:
         """How many connections all of them have."""
-        return sum(share.connections for one in self._last for share in one.services.values())
+        return sum(map(self.connections_of, range(self.size)))
+
+    def connections_of(self, index: int) -> int:
+        """How many connections a worker has."""
+        return sum(share.connections for share in self._last[index].services.values())
 
     def note(self, index: int, told: Shares, names: Container[str]) -> None:
         """Note what a worker has told of the services that there are."""

@@ -64,7 +64,7 @@ class Link(Int32StringReceiver):
     One end of the link.
 
     @ivar is_full: whether the other end does not read, so that what may be left out should be.
-    @ivar changed: called when that has changed.
+    @ivar drained: called when the other end reads again.
     @ivar lost: called once the other end is gone.
     """
 
@@ -84,7 +84,7 @@ class Link(Int32StringReceiver):
         self.MAX_LENGTH = MAX_FRAME if refuse is None else MAX_ANSWER
         self._refuse = refuse
         self.is_full = False
-        self.changed: Callable[[], object] = lambda: None
+        self.drained: Callable[[], object] = lambda: None
         self.lost = lost
         self._handlers = handlers
         self._numbers = count(1)
@@ -212,11 +212,10 @@ class Link(Int32StringReceiver):
 
     def pauseProducing(self) -> None:
         self.is_full = True
-        self.changed()
 
     def resumeProducing(self) -> None:
         self.is_full = False
-        self.changed()
+        self.drained()
 
     def stopProducing(self) -> None:
         """Do nothing: L{connectionLost} follows."""

@@ -107,8 +107,8 @@ class MasterDaemon(Daemon):
                 bound.steer_again()
 
     def serving(self) -> None:
-        """Say that all workers serve."""
-        if self.state == State.STARTING:
+        """Note that one more worker serves."""
+        if self.state == State.STARTING and self.crew.is_alive:
             self._enter(State.SERVING)
 
     @property
@@ -124,7 +124,11 @@ class MasterDaemon(Daemon):
     def snapshot(self) -> Snapshot:
         workers = tuple(
             WorkerSnapshot(
-                one.index, one.pid, one.is_serving, one.connections, self.figures.lag(one.index)
+                one.index,
+                one.pid,
+                one.is_serving,
+                self.figures.connections_of(one.index),
+                self.figures.lag(one.index),
             )
             for one in self.crew.workers
         )
@@ -166,9 +170,7 @@ class MasterDaemon(Daemon):
         return partial(tell, count=-1)
 
     def _tell_owner(self, connection_id: int, about: str, **values: Any) -> None:
-        link = self.crew.owner(connection_id).link
-        if link is not None:
-            link.tell(about, number=connection_id, **values)
+        self.crew.owner(connection_id).tell(about, number=connection_id, **values)
 
     def say(self, connection_id: int, asked: float, reply: bytes) -> None:
         """Have the worker of a connection that has waited since then answer it."""
@@ -295,11 +297,9 @@ def make_master(reactor: Any, sharing: Sharing, *parts: Any) -> MasterDaemon:
     @param reactor: Twisted's own, without the ports that only workers have.
     @param parts: as L{make_daemon} takes them.
     """
-    made: Any = partial(make_daemon, sharing=sharing, make=MasterDaemon)
-    daemon: MasterDaemon = made(*parts)
-    bus, task, ready = daemon.event_bus, daemon.task, daemon.serving
+    make: Any = partial(make_daemon, sharing=sharing, make=MasterDaemon)
+    daemon: MasterDaemon = make(*parts)
     daemon.figures = Figures(sharing.workers)
     daemon.operator = CrewQueue(daemon.reactor, daemon.say)
-    made_of = reactor, bus, sharing.workers, task, ready, daemon.bury, daemon.queued
-    daemon.crew = Crew(*made_of)
+    daemon.crew = Crew(reactor, daemon.event_bus, sharing.workers, daemon)
     return daemon

@@ -23,21 +23,6 @@ class Elsewhere:
     service_state: ServiceState
 
 
-@frozen
-class Deadline:
-    """When a worker gives up to wait for the word; it has the timer."""
-
-    until: float
-
-    def getTime(self) -> float:
-        """Return the time."""
-        return self.until
-
-    def active(self) -> bool:
-        """Say that there is no timer here."""
-        return False
-
-
 @define(eq=False)
 class CrewQueue(OperatorQueue):
     """
@@ -90,9 +75,8 @@ class CrewQueue(OperatorQueue):
         peer = checks.text(told.get("peer"))
         if state is None or (number, asked) in known:
             return known.get((number, asked))
-        deadline: Any = Deadline(until)
         answered = partial(self._say, number, asked)
-        return Question(Elsewhere(number, peer, state), answered, deadline, said, asked)
+        return Question(Elsewhere(number, peer, state), answered, said, asked, until)
 
     def _say(self, number: int, asked: float, reply: bytes) -> None:
         self._answered.add((number, asked))

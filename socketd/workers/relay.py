@@ -121,7 +121,7 @@ class RelayQueue:
                 "peer": connection.peer,
                 "said": question.said,
                 "asked": question.asked,
-                "until": question.timeout.getTime(),
+                "until": question.until,
             }
             for question in operator.waiting[:TOLD_WAITING]
             if (connection := self._daemon.find(question.transport.connection_id))

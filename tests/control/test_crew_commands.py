@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -50,13 +51,13 @@ class CrewCommandTests(SynchronousTestCase):
         self.reactor = ProcessReactor(
             {
                 "serve": lambda **values: None,
-                "ping": lambda: {"last_id": 4, "connections": 2},
+                "ping": lambda: {"last_id": 4},
                 "observe": lambda **values: None,
                 "switch": self._switch,
             }
         )
-        task: Any = lambda index: ({}, ())  # noqa: E731
-        crew = Crew(self.reactor, self.daemon.event_bus, 2, task, lambda: None)
+        master = mock.Mock(task=lambda index: ({}, ()))
+        crew = Crew(self.reactor, self.daemon.event_bus, 2, master)
         self.daemon.crew = crew
         self.refreshed = 0
         self.patch(self.daemon, "refresh", self._refresh)

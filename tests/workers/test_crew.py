@@ -26,6 +26,8 @@ from socketd.workers.crew import (
     PING_INTERVAL,
     STARVED,
     Crew,
+    Task,
+    Worker,
 )
 from socketd.workers.link import LinkFailed
 from tests.workers.fakes import ProcessReactor
@@ -37,9 +39,9 @@ class CrewTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.given: list[dict[str, Any]] = []
         self.observed: list[dict[str, Any]] = []
-        self.answers: dict[str, Any] = {"serve": {}, "ping": {"last_id": 0, "connections": 0}}
+        self.answers: dict[str, Any] = {"serve": {}, "ping": {"last_id": 0}}
         self.stops: list[Deferred[None]] = []
-        self.readied = 0
+        self.served = 0
         self.commits: list[int] = []
         self.refusals: list[str] = []
         self.handlers: dict[str, Any] = {
@@ -56,14 +58,24 @@ class CrewTests(SynchronousTestCase):
         self.bus = EventBus(self.reactor)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.bus.watch(self._note, active=False)
-        task = lambda index: ({"for": index}, ())  # noqa: E731
-        self.crew = Crew(self.reactor, self.bus, 2, task, self._ready)
+        self.crew = Crew(self.reactor, self.bus, 2, self)
 
     def _note(self, event: Event, facts: dict[str, Any]) -> None:
         self.events.append((event.name, facts))
 
-    def _ready(self) -> None:
-        self.readied += 1
+    def task(self, index: int) -> Task:
+        """Give a worker what it has to serve, as the master does."""
+        return {"for": index}, ()
+
+    def serving(self) -> None:
+        """Count the workers that began to serve."""
+        self.served += 1
+
+    def bury(self, worker: Worker) -> None:
+        """Do nothing: what the dead have counted is the master's."""
+
+    def queued(self, worker: Worker, count: Any, oldest: Any) -> None:
+        """Do nothing: the queue is the master's."""
 
     def _serve(self, **values: Any) -> Any:
         self.given.append(values)
@@ -103,21 +115,18 @@ class CrewTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.names(), ["worker_serves"] * 2)
-        self.assertEqual((self.readied, self.crew.is_alive), (1, True))
+        self.assertEqual((self.served, self.crew.is_alive), (2, True))
 
     def test_ping(self) -> None:
-        """Each is pinged once a second, and tells how many connections it has."""
+        """Each is pinged once a second."""
         self.start()
-        self.answers["ping"] = {"last_id": 7, "connections": 3}
-        self.reactor.advance(PING_INTERVAL)
-        self.assertEqual([one.connections for one in self.crew.workers], [3, 3])
         self.reactor.pump([PING_INTERVAL] * 20)
         self.assertFalse(any(process.killed for process in self.reactor.processes))
 
     def test_death(self) -> None:
         """One that dies is followed by another one, whose ids are above all that it gave."""
         self.start()
-        self.answers["ping"] = {"last_id": 41, "connections": 3}
+        self.answers["ping"] = {"last_id": 41}
         self.reactor.advance(PING_INTERVAL)
         self.names()
         self.reactor.processes[0].end(signal.SIGSEGV)
@@ -127,8 +136,7 @@ class CrewTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(self.given[-1]["index"], 0)
         self.assertEqual(self.given[-1]["last_id"], 41 + 2 * ID_GAP)
-        self.assertEqual((self.crew.deaths, self.crew.is_alive, self.readied), (1, True, 1))
-        self.assertEqual([one.connections for one in self.crew.workers], [0, 3])
+        self.assertEqual((self.crew.deaths, self.crew.is_alive, self.served), (1, True, 3))
 
     def test_pauses(self) -> None:
         """The longer they die, the longer are the pauses; one good life ends that."""
@@ -190,7 +198,7 @@ class CrewTests(SynchronousTestCase):
         self.assertFalse(self.reactor.processes[0].killed)
         self.reactor.advance(PING_INTERVAL)
         self.assertTrue(self.reactor.processes[0].killed)
-        self.assertEqual((self.readied, self.crew.is_alive), (0, False))
+        self.assertEqual((self.served, self.crew.is_alive), (0, False))
 
     def test_cannot_serve(self) -> None:
         """One that cannot serve is killed; the log has its reason."""
@@ -202,7 +210,7 @@ class CrewTests(SynchronousTestCase):
         self.answers["serve"] = {}
         self.reactor.processes[0].end(signal.SIGKILL)
         self.reactor.advance(0)
-        self.assertEqual((self.readied, self.crew.is_alive), (1, True))
+        self.assertEqual((self.served, self.crew.is_alive), (2, True))
 
     def test_cannot_start(self) -> None:
         """A process that the system refuses is tried again."""
@@ -312,7 +320,7 @@ class CrewTests(SynchronousTestCase):
 
     def test_untrue_answers(self) -> None:
         """So is one whose answer to a ping is none; the others are served on."""
-        for answer in ({}, {"last_id": "9", "connections": 1}, {"last_id": 9, "connections": -1}):
+        for answer in ({}, {"last_id": "9"}, {"last_id": -2}):
             self.setUp()
             self.start()
             self.answers["ping"] = answer

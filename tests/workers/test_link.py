@@ -123,12 +123,13 @@ class LinkTests(SynchronousTestCase):
         self.later.callback({})
 
     def test_full(self) -> None:
-        """It is told when the other end does not read, and when it reads again."""
-        changes = []
-        self.master.changed = lambda: changes.append(self.master.is_full)
+        """It is full while the other end does not read, and says when that reads again."""
+        drained: list[bool] = []
+        self.master.drained = lambda: drained.append(self.master.is_full)
         self.master.pauseProducing()
+        self.assertEqual((self.master.is_full, drained), (True, []))
         self.master.resumeProducing()
-        self.assertEqual(changes, [True, False])
+        self.assertEqual(drained, [False])
 
     def test_too_long(self) -> None:
         """A frame that is too long ends the link, and the worker's log says why."""

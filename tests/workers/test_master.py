@@ -74,7 +74,7 @@ class MasterTests(SynchronousTestCase):
                 "drain": lambda: self.asked.append("drain"),
                 "resume": self._resume,
                 "observe": lambda **values: None,
-                "ping": lambda: {"last_id": 9, "connections": 4},
+                "ping": lambda: {"last_id": 9},
                 "snapshot": lambda: self.figures,
                 "switch": lambda faults: self.switched.append(faults),
                 "word": lambda **values: self.said.append(values),
@@ -187,7 +187,8 @@ class MasterTests(SynchronousTestCase):
             found = daemon.snapshot()
             self.assertEqual(found.services[0].counters.connections, 6)
             self.assertEqual((found.connections, found.waiting), (4 - 2 * deaths, 2 - deaths))
-            self.assertEqual([one.is_serving for one in found.workers], [True, not deaths])
+            workers = [(one.is_serving, one.connections) for one in found.workers]
+            self.assertEqual(workers, [(True, 2), (False, 0) if deaths else (True, 2)])
             self.processes.processes[1].end()
         self.processes.advance(0)
         self.successResultOf(daemon.refresh())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,7 +11,7 @@ from socketd.common.events import EventBus
 from socketd.common.operator_queue import TOLD_WAITING
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.workers.link import Malformed
-from socketd.workers.queue import CrewQueue, Deadline
+from socketd.workers.queue import CrewQueue
 
 
 def waits(number: int, asked: float, **other: Any) -> dict[str, Any]:
@@ -55,7 +54,7 @@ class CrewQueueTests(SynchronousTestCase):
         self.assertEqual((connection.peer, connection.service_state), ("192.0.2.1:7", self.state))
         question = self.queue.find(4)
         assert question is not None
-        self.assertEqual((question.said, question.timeout.getTime()), ("hi", 65.0))
+        self.assertEqual((question.said, question.until), ("hi", 65.0))
         self.tell(1)
         self.assertEqual((self.ids(), self.queue.count), ([1, 5], 2))
         self.assertIsNone(self.queue.connection(4))
@@ -100,8 +99,3 @@ class CrewQueueTests(SynchronousTestCase):
         self.assertEqual((str(problem), self.ids()), ("it told no queue", []))
         self.tell(0, *many[1:])
         self.assertEqual(len(self.ids()), TOLD_WAITING)
-
-    def test_deadline(self) -> None:
-        """The timer is elsewhere."""
-        self.assertFalse(Deadline(3.0).active())
-        self.assertIn("getTime", IDelayedCall)
