@@ -175,7 +175,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         _add_console(root, options, reactor, daemon)
     elif options.announced:
         root.observer = _without_twistd(log)
-    _add_summaries(root, daemon, log)
+    Summaries(daemon, lambda: 0 if log is None else log.lost).setServiceParent(root)
     _add_own(root, daemon, settings)
     if options.announced:
         Announcement(daemon, options.announced)
@@ -239,16 +239,6 @@ def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> 
     twistd: Any = options.parent or {}
     if not (twistd.get("logfile") or twistd.get("syslog")):
         root.observer = console.observer
-
-
-def _add_summaries(root: Root, daemon: Daemon, log: LineLog | None) -> None:
-    Summaries(
-        daemon.event_bus,
-        lambda: (
-            (service_state.name, service_state.counters) for service_state in daemon.service_states
-        ),
-        lambda: 0 if log is None else log.lost,
-    ).setServiceParent(root)
 
 
 def _without_twistd(observer: Any) -> FilteringLogObserver:

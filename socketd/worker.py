@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -18,7 +18,6 @@ from twisted.logger import globalLogBeginner
 from zope.interface import implementer
 
 from socketd.common.answers import Answer
-from socketd.common.counters import Counters
 from socketd.common.errors import CommandError
 from socketd.common.lag import LagMeter
 from socketd.configuration import Configuration
@@ -137,15 +136,11 @@ class WorkerProcess:
         self.link.drained = self._tell_rest
         take_standing(self.daemon, **standing)
         self.attend(attended)
-        self._summaries = Summaries(self.bus, self._counters)
+        self._summaries = Summaries(self.daemon)
         self._summaries.startService()
         if found.http is not None:
             self._meter = LagMeter(reactor)
             self._meter.startService()
-
-    def _counters(self) -> Iterator[tuple[str, Counters]]:
-        for state in self.daemon.service_states:
-            yield state.name, state.counters
 
     def ping(self) -> dict[str, int]:
         """Show that the reactor turns."""

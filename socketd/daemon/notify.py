@@ -18,7 +18,7 @@ from socketd.common.text import one_line
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 
-#: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
+#: Interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
 STATUS_INTERVAL = 5.0
 
 #: Interval in which a worker that did not answer at a sign of life is looked for (seconds): it may
@@ -73,7 +73,7 @@ class Notifier:
         self.interval = None if self._sock is None or period is None else period / 2
         self._owed: deque[bytes] = deque(maxlen=MAX_OWED)
         self._retry: Any = None
-        self._said: tuple[str, float] | None = None
+        self._said = ""
 
     @property
     def is_heard(self) -> bool:
@@ -97,14 +97,11 @@ class Notifier:
         self._state("STOPPING=1", status)
 
     def status(self, text: str) -> None:
-        """Send STATUS=, unless unchanged, or the last one is younger than L{STATUS_INTERVAL}."""
-        line, now = status_line(text), self._clock.seconds()
-        if self._said is not None:
-            said, when = self._said
-            if said == line or now - when < STATUS_INTERVAL:
-                return
-        self._said = line, now
-        self._send(f"STATUS={line}")
+        """Send STATUS=, unless it is unchanged."""
+        line = status_line(text)
+        if line != self._said:
+            self._said = line
+            self._send(f"STATUS={line}")
 
     def alive(self) -> None:
         """Send WATCHDOG=1. Not retried on EAGAIN; the next ping follows."""
@@ -124,9 +121,8 @@ class Notifier:
             self._sock = None
 
     def _state(self, message: str, status: str) -> None:
-        line = status_line(status)
-        self._said = line, self._clock.seconds()
-        self._send(f"{message}\nSTATUS={line}")
+        self._said = status_line(status)
+        self._send(f"{message}\nSTATUS={self._said}")
 
     def _send(self, message: str) -> None:
         if self._sock is None:

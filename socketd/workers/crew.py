@@ -352,7 +352,9 @@ class Crew:
         asked = [worker.prepare(*task(worker.index)) for worker in self.workers]
         return gatherResults(asked).addCallback(lambda found: list(dict.fromkeys(chain(*found))))
 
-    def have(self, about: str, task: Callable[[int], Task] = lambda index: ({}, ())) -> Deferred[Any]:
+    def have(
+        self, about: str, task: Callable[[int], Task] = lambda index: ({}, ())
+    ) -> Deferred[Any]:
         """Have all do what does not fail; fires when they have."""
         asked = (worker.have(about, *task(worker.index)) for worker in self.workers)
         return gatherResults(list(asked))

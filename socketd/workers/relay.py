@@ -54,7 +54,6 @@ class RelayBus(EventBus):
     link: Link = field(kw_only=True)
     _lost: int = field(default=0, init=False)
     _left_out: Counter[str | None] = field(factory=Counter, init=False)
-    _is_active: bool | None = field(default=None, init=False)
 
     def observe(self, heard: bool, watched: bool) -> None:
         """
@@ -63,21 +62,18 @@ class RelayBus(EventBus):
         @param heard: whether the master has watchers.
         @param watched: whether they are active, so that each message is an event.
         """
-        if self._is_active is not None:
-            self.unwatch(_hear, self._is_active)
-        self._is_active = watched if heard else None
-        if heard:
-            self.watch(_hear, watched)
+        self._watchers = [_hear] if heard else []
+        self._active = int(watched)
+        self._watched_changed()
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         if event in MASTERS:
             return
         logged = logged and self.has_line(event, facts)
-        is_heard = self._is_active is not None
         if self.link.is_full:
             self._lost += logged
-            self._left_out[facts.get("service")] += is_heard
-        elif logged or is_heard:
+            self._left_out[facts.get("service")] += self.heard
+        elif logged or self.heard:
             self._tell(event, logged, **facts)
 
     def _tell(self, event: Event, logged: bool, **facts: Any) -> None:

@@ -6,32 +6,31 @@ from collections import Counter
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.task import Clock
-from twisted.logger import Logger, LogLevel, formatEvent
+from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.common.counters import Counters
-from socketd.common.events import INTERVAL, EventBus
+from socketd.common.events import INTERVAL
 from socketd.daemon.summaries import Summaries
+from tests.control.fakes import make_daemon
+
+INI = "[echo]\nlisten = tcp:7\n[time]\nlisten = udp:37\n"
 
 
 class SummariesTests(SynchronousTestCase):
     """Tests for L{Summaries}."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        daemon = make_daemon(INI)
+        self.clock = daemon.reactor
         self.logged: list[str] = []
         observer: Any = lambda event: self.logged.append(formatEvent(event))  # noqa: E731
-        log = Logger(namespace="socketd", observer=observer)
-        self.counters_by_service = {"echo": Counters(), "time": Counters()}
+        self.patch(daemon.event_bus, "_log", Logger(namespace="socketd", observer=observer))
+        self.counters_by_service = {one.name: one.counters for one in daemon.service_states}
         self.lost = 0
         self.loses = False
-        self.event_bus = EventBus(self.clock, LogLevel.info, log)
-        self.event_bus.watch(self.lose)
-        self.summaries = Summaries(
-            self.event_bus, lambda: self.counters_by_service.items(), lambda: self.lost
-        )
+        daemon.event_bus.watch(self.lose)
+        self.summaries = Summaries(daemon, lambda: self.lost)
         self.summaries.startService()
 
     def lose(self, event: Any, facts: Any) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-import attrs
 from attrs import frozen
 
 from socketd.settings.faults.values import (
@@ -168,11 +167,10 @@ _NONE_TAKES = "which no listener here takes"
 
 @frozen
 class FaultProfile:
-    """One profile; C{line}: that of its section."""
+    """One profile."""
 
     name: str
     options: FaultOptions
-    line: int = attrs.field(eq=False, default=0)
 
     @property
     def counted(self) -> tuple[str, ...]:
