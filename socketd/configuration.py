@@ -24,10 +24,10 @@ from socketd.net.sockets.sockopts import validate
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import MAX_AMPLIFY
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-from socketd.settings.ini import IniSection
+from socketd.settings.ini import IniSection, read_file
 from socketd.settings.listener_syntax import RUNTIME
-from socketd.settings.load import assemble, load
-from socketd.settings.model import DAEMON, ServiceSettings, Settings
+from socketd.settings.load import assemble, parse
+from socketd.settings.model import ServiceSettings, Settings
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
@@ -62,7 +62,7 @@ def configure(
     @raise SettingsError: with all errors.
     """
     machine = _Machine(runtime, limit, wall_clock, clock)
-    settings = load(file, installed(), runtime, machine.refusals)
+    settings = parse(read_file(file), file, installed(), runtime, machine.refusals)
     return Configuration(settings, machine.contexts)
 
 
@@ -146,8 +146,7 @@ def _control(settings: Settings) -> Iterator[Diagnostic]:
     if os.path.isdir(directory) and os.stat(directory).st_mode & stat.S_IWOTH:
         message = f"is in {directory}, which every user can write;"
         message += f" write control = {RUNTIME}/control.sock"
-        line = settings.lines["control"]
-        yield Diagnostic(settings.file, line, message, DAEMON, "control", settings.control.path)
+        yield settings.complaint("control", message, settings.control.path)
 
 
 def _runtime(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
@@ -164,8 +163,7 @@ def _runtime(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
             if listener.path.startswith(f"{runtime}/"):
                 yield service.complaint("listen", message, str(listener))
     if settings.http is not None and settings.http.path.startswith(f"{runtime}/"):
-        line, value = settings.lines["http"], str(settings.http)
-        yield Diagnostic(settings.file, line, message, DAEMON, "http", value)
+        yield settings.complaint("http", message, settings.http)
 
 
 def hints_of(settings: Settings) -> Iterator[Diagnostic]:
@@ -207,8 +205,7 @@ def warnings_of(configuration: Configuration, runtime: str) -> Iterator[Diagnost
                 yield service.complaint("listen", missing, str(listener))
     # The start creates the directory of the control socket.
     if settings.http is not None and (missing := needed(settings.http, runtime)):
-        line, value = settings.lines["http"], str(settings.http)
-        yield Diagnostic(settings.file, line, missing, DAEMON, "http", value)
+        yield settings.complaint("http", missing, settings.http)
     for service in settings.services:
         if service.name in configuration.contexts:
             for option, message in configuration.contexts[service.name].invalid():

@@ -26,7 +26,6 @@ from socketd.daemon.socket_pool import SocketPool
 from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
-from socketd.settings.faults.profile import FaultProfile
 from socketd.settings.listeners import Listener
 from socketd.settings.model import ServiceSettings, Settings
 
@@ -47,7 +46,6 @@ class Reload:
     @ivar pool: the sockets of changed and removed services.
     @ivar lost: the unreachable listeners, by the name of their service.
     @ivar settings: the new configuration.
-    @ivar faults: its fault profiles.
     """
 
     shared: Shared
@@ -58,7 +56,6 @@ class Reload:
     pool: SocketPool = field(factory=SocketPool, init=False)
     lost: dict[str, list[Listener]] = field(factory=dict, init=False)
     settings: Settings = field(init=False)
-    faults: Mapping[str, FaultProfile] = field(factory=dict, init=False)
     _settled: list[str] = field(factory=list, init=False)
 
     @property
@@ -84,8 +81,7 @@ class Reload:
         @raise CannotStart: if a listener cannot be bound or an inherited socket is unused;
             then nothing stays bound.
         """
-        settings = configuration.settings
-        self.settings, self.faults = settings, settings.faults
+        settings = self.settings = configuration.settings
         self.lost = {name: child.lost for name, child in self.running.items()}
         self.services = [
             self._unchanged(one) or self._make(one, configuration.contexts.get(one.name))
@@ -154,7 +150,7 @@ class Reload:
             if not bound.is_irreplaceable:
                 bound.close()
         for child in self.services:
-            gone = follow_file(child, self.running.get(child.name), self.faults)
+            gone = follow_file(child, self.running.get(child.name), self.settings.faults)
             changes += [gone] if gone else []
         for child in self.incoming:
             apply_settings(child.service_state, child.settings, self.shared.reactor)

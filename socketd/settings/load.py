@@ -13,7 +13,7 @@ from socketd.settings.checks import check_service, misplaced
 from socketd.settings.diagnostics import Diagnostic, Mistakes, SettingsError, nearest
 from socketd.settings.faults.profile import FAULT, OFF, FaultOptions, FaultProfile, contradictions
 from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
-from socketd.settings.ini import IniSection, IniValue, read, read_file
+from socketd.settings.ini import IniSection, IniValue, read
 from socketd.settings.listener_syntax import on_loopback, parse_control, parse_http, parse_listener
 from socketd.settings.listeners import Listener, only_streams
 from socketd.settings.model import (
@@ -43,24 +43,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 Validator = Callable[[Settings], Iterable[Diagnostic]]
 
 
-def load(
-    file: str,
-    protocols: Mapping[str, ProtocolSpec],
-    runtime: str,
-    validate: Validator = lambda settings: (),
-) -> Settings:
-    """
-    Load a configuration file.
-
-    @param protocols: the installed protocols by name; each is looked up only if the file
-        names it.
-    @param runtime: the directory that replaces C{{runtime}} in UNIX socket paths.
-    @param validate: checks the settings against the machine, for further diagnostics.
-    @raise SettingsError: with all diagnostics.
-    """
-    return parse(read_file(file), file, protocols, runtime, validate)
-
-
 def parse(
     text: str,
     file: str,
@@ -68,7 +50,16 @@ def parse(
     runtime: str,
     validate: Validator = lambda settings: (),
 ) -> Settings:
-    """Load the text of a configuration; see L{load}."""
+    """
+    Load the text of a configuration.
+
+    @param file: the path of its file, for diagnostics.
+    @param protocols: the installed protocols by name; each is looked up only if the text
+        names it.
+    @param runtime: the directory that replaces C{{runtime}} in UNIX socket paths.
+    @param validate: checks the settings against the machine, for further diagnostics.
+    @raise SettingsError: with all diagnostics.
+    """
     return assemble(*read(text, file), file, protocols, runtime, validate)
 
 
@@ -82,7 +73,7 @@ def assemble(
     is_local: bool = False,
 ) -> Settings:
     """
-    Load sections that were parsed already; see L{load}.
+    Load sections that were read already; see L{parse}.
 
     @param diagnostics: the errors of the parser.
     @param is_local: whether listeners without an interface are on loopback.
@@ -114,9 +105,10 @@ class _Loader:
         """Build the settings; they are valid only if no diagnostic was added."""
         names = [section.name for section in sections]
         self.twice = {name for name in names if names.count(name) > 1}
-        special = {section.name: section for section in reversed(sections)}
-        daemon = self._daemon(special.get(DAEMON))
-        self.defaults = special[DEFAULTS].entries if DEFAULTS in special else {}
+        special = {name: IniSection(name, 0) for name in (DAEMON, DEFAULTS)}
+        special |= {section.name: section for section in reversed(sections)}
+        daemon = self._daemon(special[DAEMON])
+        self.defaults = special[DEFAULTS].entries
         profiles = [s for s in sections if s.name.startswith(FAULT)]
         faults = {found.name: found for found in map(self._profile, profiles)}
         ordinary = [s for s in sections if s.name not in (DAEMON, DEFAULTS) and s not in profiles]
@@ -130,7 +122,7 @@ class _Loader:
         if not enabled and not self.diagnostics:
             message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
             self._report(0, message)
-        entries = special[DAEMON].entries if DAEMON in special else {}
+        entries = special[DAEMON].entries
         lines = {option: entry.line for option, entry in entries.items()}
         given = {name: entries[name] for name in _OWN if getattr(daemon, name)}
         own = {name: self._own(name, entry) for name, entry in given.items()}
@@ -140,13 +132,10 @@ class _Loader:
             self.file, daemon, enabled, lines, **own, files=tuple(files), faults=faults
         )
 
-    def _daemon(self, section: IniSection | None) -> DaemonOptions:
-        if section is None:
-            return DaemonOptions()
+    def _daemon(self, section: IniSection) -> DaemonOptions:
         known = declared(DaemonOptions)
-        self._check_names(section.name, section.entries, known)
-        values = self._values(section.name, section.line, section.entries, known)
-        return DaemonOptions(**_filled(values, known))
+        self._check_names(section, known)
+        return DaemonOptions(**_filled(self._values(section, known), known))
 
     def _profile(self, section: IniSection) -> FaultProfile:
         """Parse a fault profile."""
@@ -155,8 +144,8 @@ class _Loader:
             message = "is not a profile; write [fault:NAME], up to 32 letters, digits and . _ -"
             self._report(section.line, f"{message}, and not off", section.name)
         known = declared(FaultOptions)
-        self._check_names(section.name, section.entries, known)
-        values = self._values(section.name, section.line, section.entries, known)
+        self._check_names(section, known)
+        values = self._values(section, known)
         filled = _filled(values, known)
         options = FaultOptions(**{known[name].attribute: one for name, one in filled.items()})
         if section.entries.keys() <= known.keys() and None not in values.values():
@@ -165,7 +154,7 @@ class _Loader:
                     self._report_value(section.name, option, section.entries[option], message)
                 else:
                     self._report(section.line, message, section.name)
-        return FaultProfile(name, options, section.line)
+        return FaultProfile(name, options)
 
     def _own(self, name: str, entry: IniValue) -> Listener | None:
         """Parse a listener of the daemon itself."""
@@ -186,11 +175,11 @@ class _Loader:
         self.own_options.append(declaration.options)
         groups = [declared(group) for group in (*COMMON, declaration.options)]
         known = {option: found for group in groups for option, found in group.items()}
-        self._check_names(section.name, section.entries, known)
+        self._check_names(section, known)
         inherited = {option: e for option, e in self.defaults.items() if option in known}
-        entries = inherited | section.entries
+        whole = evolve(section, entries=inherited | section.entries)
         before = len(self.diagnostics)
-        values = self._values(section.name, section.line, entries, known)
+        values = self._values(whole, known)
         self._preset(declaration, section, known, values)
         values = _filled(values, known)
         common, policy, sockets, tls, own = (
@@ -200,20 +189,20 @@ class _Loader:
             name=section.name,
             protocol=name,
             declared=declaration,
-            listeners=tuple(self._listeners(section.name, entries, common, declaration)),
+            listeners=tuple(self._listeners(whole, common, declaration)),
             common=ServiceOptions(**common),
             policy=AccessOptions(**policy),
             sockets=SocketOptions(**sockets),
             tls=TlsOptions(**tls),
             options=declaration.options(**own),
-            lines={option: entry.line for option, entry in entries.items()},
+            lines={option: entry.line for option, entry in whole.entries.items()},
             inherited=frozenset(inherited.keys() - section.entries.keys()),
-            files=tuple(_files(entries, known)),
+            files=tuple(_files(whole.entries, known)),
             written=tuple(values.get(n, o.default) for n, o in known.items() if o.type.writes),
             file=self.file,
         )
         if len(self.diagnostics) == before and section.name not in self.twice:
-            self._check_together(service, section, entries)
+            self._check_together(service, whole)
         return service
 
     def _preset(
@@ -249,14 +238,12 @@ class _Loader:
                 self.diagnostics.append(service.complaint(option, message, name))
         return evolve(service, references=found)
 
-    def _check_together(
-        self, service: ServiceSettings, section: IniSection, entries: Mapping[str, IniValue]
-    ) -> None:
+    def _check_together(self, service: ServiceSettings, section: IniSection) -> None:
         """Report what the protocol finds wrong with its options and listeners together."""
         refusals = service.declared.refusals(service.options, service.listeners)
         for option, error in chain(misplaced(service), refusals):
-            if option in entries:
-                self._report_error(section.name, option, entries[option], error)
+            if option in section.entries:
+                self._report_error(section.name, option, section.entries[option], error)
             else:
                 self._report(section.line, str(error), section.name)
 
@@ -276,18 +263,14 @@ class _Loader:
             self._report(entry.line, message, section.name)
         return None
 
-    def _check_names(
-        self, section: str, entries: Mapping[str, IniValue], known: Mapping[str, Option]
-    ) -> None:
-        for name in entries.keys() - known.keys():
-            value = entries[name].value
-            where = where_it_belongs(section, name, value, self.protocols, self.runtime)
+    def _check_names(self, section: IniSection, known: Mapping[str, Option]) -> None:
+        for name in section.entries.keys() - known.keys():
+            entry = section.entries[name]
+            where = where_it_belongs(section.name, name, entry.value, self.protocols, self.runtime)
             message = f"is not an option here; {where or nearest(name, known)}"
-            self._report(entries[name].line, message, section, name)
+            self._report(entry.line, message, section.name, name)
 
-    def _values(
-        self, section: str, line: int, entries: Mapping[str, IniValue], known: Mapping[str, Option]
-    ) -> dict[str, Any]:
+    def _values(self, section: IniSection, known: Mapping[str, Option]) -> dict[str, Any]:
         """
         Parse the given options; a missing one keeps the default of its class.
 
@@ -295,43 +278,39 @@ class _Loader:
         """
         values: dict[str, Any] = {}
         for name, wanted in known.items():
-            if name in entries:
+            if name in section.entries:
+                entry = section.entries[name]
                 try:
-                    values[name] = wanted.type.parse(wanted.type.text_of(entries[name]))
+                    values[name] = wanted.type.parse(wanted.type.text_of(entry))
                 except ValueError as error:
-                    self._report_error(section, name, entries[name], error)
+                    self._report_error(section.name, name, entry, error)
                     values[name] = None
             elif wanted.default is REQUIRED:
                 values[name] = None
-                if section in self.twice:
-                    # It may be in the duplicate section.
-                    continue
-                message = f"has no {name}; write {name} = {wanted.type.syntax}"
-                self._report(line, message, section)
+                # It may be in the duplicate section.
+                if section.name not in self.twice:
+                    message = f"has no {name}; write {name} = {wanted.type.syntax}"
+                    self._report(section.line, message, section.name)
         return values
 
     def _listeners(
-        self,
-        section: str,
-        entries: Mapping[str, IniValue],
-        common: Mapping[str, Any],
-        declaration: ProtocolSpec,
+        self, section: IniSection, common: Mapping[str, Any], declaration: ProtocolSpec
     ) -> Iterator[Listener]:
-        if "listen" not in entries:
+        if "listen" not in section.entries:
             return
-        entry = entries["listen"]
+        name, entry = section.name, section.entries["listen"]
         if not common["listen"]:
-            self._report_value(section, "listen", entry, "is empty; write tcp:PORT or udp:PORT")
+            self._report_value(name, "listen", entry, "is empty; write tcp:PORT or udp:PORT")
         message = about_comment(entry.value) or about_quotes(entry.value)
         if message:
-            self._report_value(section, "listen", entry, message)
+            self._report_value(name, "listen", entry, message)
             return
         for text in common["listen"]:
             try:
                 listener = parse_listener(text, self.runtime)
                 _check_form(listener, declaration)
             except ValueError as error:
-                self._report_value(section, "listen", IniValue(text, entry.line), str(error))
+                self._report_value(name, "listen", IniValue(text, entry.line), str(error))
             else:
                 yield on_loopback(listener) if self.is_local else listener
 
@@ -366,7 +345,7 @@ class _Loader:
         classes = [*COMMON, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
-        self._check_names(DEFAULTS, self.defaults, known)
+        self._check_names(IniSection(DEFAULTS, 0, self.defaults), known)
 
     def _check_amplification(
         self, service: ServiceSettings, sections: Mapping[str, IniSection]

@@ -420,6 +420,10 @@ class Settings:
         """Format the position of a C{[socketd]} option as C{FILE:LINE}, or C{FILE} if not set."""
         return f"{self.file}:{self.lines[option]}" if option in self.lines else self.file
 
+    def complaint(self, option: str, message: str, value: object) -> Diagnostic:
+        """Make a diagnostic about an option of C{[socketd]}, at the option's line."""
+        return Diagnostic(self.file, self.lines[option], message, DAEMON, option, str(value))
+
     @property
     def own(self) -> dict[str, Listener]:
         """The listeners of the daemon itself, by option name."""

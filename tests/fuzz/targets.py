@@ -60,6 +60,7 @@ from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.diff import differences
 from socketd.settings.faults.profile import FaultOptions, FaultProfile
 from socketd.settings.faults.values import MAX_SECONDS, as_written
+from socketd.settings.ini import read_file
 from socketd.settings.listener_syntax import (
     MAX_PATH,
     meant,
@@ -68,7 +69,7 @@ from socketd.settings.listener_syntax import (
     parse_listener,
 )
 from socketd.settings.listeners import Listener, bind_address
-from socketd.settings.load import assemble, load
+from socketd.settings.load import assemble
 from socketd.settings.model import (
     AccessOptions,
     DaemonOptions,
@@ -159,7 +160,7 @@ def read_settings(content: bytes) -> Settings | None:
     """Read a configuration: it is right, or every complaint is a line that names it."""
     path = file_of(content)
     try:
-        found = load(path, installed(), RUNTIME)
+        found = loading.parse(read_file(path), path, installed(), RUNTIME)
     except SettingsError as problem:
         check_complaints(path, problem.diagnostics)
         return None

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.registry import installed
-from socketd.settings.load import load
+from socketd.settings.load import parse
 from socketd.settings.model import Settings
 from tests.support.needs import locate, missing
 from tests.support.polling import DEADLINE
@@ -47,13 +47,17 @@ def ports_of(settings: Settings) -> set[tuple[int, str]]:
     return {(one.port, one.kind.upper().removesuffix("6")) for one in listeners if one.port}
 
 
+def _settings(file: Path) -> Settings:
+    return parse(file.read_text(), str(file), installed(), "/run/socketd/own")
+
+
 class ClusterTests(SynchronousTestCase):
     """Tests for C{etc/kubernetes}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
         shutil.copytree(EXAMPLES, self.directory)
-        self.settings = load(str(EXAMPLES / "socketd.ini"), installed(), "/run/socketd/own")
+        self.settings = _settings(EXAMPLES / "socketd.ini")
 
     def rendered(self) -> str:
         """Have kubectl put the files together."""
@@ -142,7 +146,7 @@ class ComposeTests(SynchronousTestCase):
 
     def test_ports(self) -> None:
         """Each port that it publishes is one of the default file, or the page's."""
-        default = load(str(ROOT / "etc" / "socketd.ini"), installed(), "/run/socketd/own")
+        default = _settings(ROOT / "etc" / "socketd.ini")
         known = ports_of(default) | {(9155, "TCP")}
         (document,) = parsed(COMPOSE.read_text())
         service = document["services"]["socketd"]

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.configuration import configure
 from socketd.protocols.registry import installed
 from socketd.settings.faults.profile import FAULT, FaultOptions
-from socketd.settings.ini import read
-from socketd.settings.load import load
+from socketd.settings.ini import read, read_file
+from socketd.settings.load import parse
 from socketd.settings.model import (
     DAEMON,
     DEFAULTS,
@@ -44,7 +44,7 @@ class ExampleTests(SynchronousTestCase):
     """Tests for the default configuration."""
 
     def setUp(self) -> None:
-        self.settings = load(str(FILE), installed(), RUNTIME)
+        self.settings = parse(read_file(str(FILE)), str(FILE), installed(), RUNTIME)
         self.services = {service.name: service for service in self.settings.services}
 
     def service(self, address: str) -> ServiceSettings:

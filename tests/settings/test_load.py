@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
-from socketd.settings.ini import MAX_FILE_BYTES
-from socketd.settings.load import load
+from socketd.settings.ini import MAX_FILE_BYTES, read_file
+from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions, ServiceOptions, Settings, SocketOptions
 from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, Silence, TalkOptions, parsed
 
@@ -123,17 +124,22 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(len(parsed(text).services[0].listeners), 2)
 
 
+def load(file: str, *more: Any) -> Settings:
+    """Load a file."""
+    return parse(read_file(file), file, PROTOCOLS, *more)
+
+
 class FileTests(SynchronousTestCase):
-    """Tests for L{load}."""
+    """Tests for L{parse}, of a file."""
 
     def load(self, content: bytes) -> tuple[str, Settings]:
         file = self.mktemp()
         Path(file).write_bytes(content)
-        return file, load(file, PROTOCOLS, RUNTIME)
+        return file, load(file, RUNTIME)
 
     def refused(self, file: str) -> str:
         """Load a file that cannot be used."""
-        return str(self.assertRaises(SettingsError, load, file, PROTOCOLS, RUNTIME))
+        return str(self.assertRaises(SettingsError, load, file, RUNTIME))
 
     def refused_content(self, content: bytes) -> str:
         """
@@ -155,12 +161,12 @@ class FileTests(SynchronousTestCase):
         """The directory for sockets is the caller's, and so is the trial of each service."""
         file = self.mktemp()
         Path(file).write_text("[echo]\nlisten = unix:{runtime}/a\nso_dontroute = yes\n")
-        found = load(file, PROTOCOLS, "/run/b").services[0].listeners
+        found = load(file, "/run/b").services[0].listeners
         self.assertEqual(found, (Listener("unix", path="/run/b/a"),))
         refuse = lambda settings: [  # noqa: E731
             settings.services[0].complaint("so_dontroute", "no", "yes")
         ]
-        error = self.assertRaises(SettingsError, load, file, PROTOCOLS, "/b", refuse)
+        error = self.assertRaises(SettingsError, load, file, "/b", refuse)
         self.assertEqual(str(error), f"{file}:3: [echo] so_dontroute = yes: no")
 
     def test_windows(self) -> None:

@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.faults.profile import FaultOptions
-from socketd.settings.ini import read
+from socketd.settings.ini import read, read_file
 from socketd.settings.listener_syntax import _split, parse_listener
 from socketd.settings.listeners import Listener
-from socketd.settings.load import load, parse
+from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions, ServiceOptions, Settings, SocketOptions
 from socketd.settings.options import declared
 from tests.settings.refusals import PROTOCOLS, RUNTIME, TalkOptions
@@ -94,7 +94,7 @@ class SettingsPropertyTests(SynchronousTestCase):
         file = self.mktemp()
         Path(file).write_bytes(content)
         try:
-            found = load(file, PROTOCOLS, RUNTIME)
+            found = parse(read_file(file), file, PROTOCOLS, RUNTIME)
         except SettingsError as error:
             self.assertTrue(error.diagnostics)
         else:

@@ -20,7 +20,8 @@ from socketd.protocols.registry import installed
 from socketd.protocols.rules.conversation import Conversation
 from socketd.protocols.rules.rule import quoted
 from socketd.settings.diagnostics import SettingsError, nearest
-from socketd.settings.load import load
+from socketd.settings.ini import read_file
+from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings, Settings
 from socketd.settings.value_types import parse_text
 
@@ -40,7 +41,7 @@ def run(arguments: Namespace) -> int:
     """Answer the messages; the status is 1 if one has no rule, 78 if the file is wrong."""
     try:
         runtime = runtime_directory(os.environ, os.geteuid())
-        settings = load(arguments.file, installed(), runtime)
+        settings = parse(read_file(arguments.file), arguments.file, installed(), runtime)
     except SettingsError as error:
         return refuse(error, arguments.json)
     service = _find(settings, arguments.service)

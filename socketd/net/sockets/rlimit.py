@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from typing import Any
 
 from socketd.settings.diagnostics import Diagnostic
-from socketd.settings.model import DAEMON, DEFAULTS, MAX_FURTHER, Settings
+from socketd.settings.model import MAX_FURTHER, Settings
 
 #: Descriptors for everything but connections and listeners: logs, the control socket,
 #: certificate files, the reactor itself.
@@ -49,18 +50,12 @@ def diagnostics(settings: Settings, limit: int, workers: int = 1) -> Iterator[Di
     if workers > 1 and (sockets := workers * _listeners(settings)) > limit - RESERVED:
         message = f"needs {sockets} sockets, more than the {limit} descriptors that a process may"
         message += " have here; write fewer, or raise LimitNOFILE= or ulimit -n"
-        line = settings.lines["workers"]
-        yield Diagnostic(settings.file, line, message, DAEMON, "workers", str(workers))
+        yield settings.complaint("workers", message, workers)
     most = available(settings, limit, workers)
-    asked = {(DAEMON, settings.daemon.max_connections): settings.lines}
-    for service in settings.services:
-        section = DEFAULTS if "max_connections" in service.inherited else service.name
-        asked[section, service.policy.max_connections] = service.lines
-    for (section, value), lines in asked.items():
+    asked: list[tuple[Any, int | None]] = [(settings, settings.daemon.max_connections)]
+    asked += [(service, service.policy.max_connections) for service in settings.services]
+    for section, value in asked:
         if value is not None and value > most:
             message = f"needs more descriptors than the {limit} that a process may have here;"
             message += f" write up to {max(0, most)}, or raise LimitNOFILE= or ulimit -n"
-            line = lines["max_connections"]
-            yield Diagnostic(
-                settings.file, line, message, section, "max_connections", str(value)
-            )
+            yield section.complaint("max_connections", message, str(value))
