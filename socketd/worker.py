@@ -96,7 +96,6 @@ class WorkerProcess:
 
     def serve(
         self,
-        index: int,
         last_id: int,
         step: int,
         settings: bytes,

@@ -125,7 +125,7 @@ class Counters:
         self.bytes_sent += ended.bytes_sent
 
     def include(self, other: Counters) -> None:
-        """Add all counters of another process."""
+        """Add all counters of another."""
         for name, figure in attrs.asdict(other, recurse=False).items():
             if isinstance(figure, Counter):
                 getattr(self, name).update(figure)
@@ -134,9 +134,8 @@ class Counters:
 
     def total(self, live: Iterable[Counting]) -> Counters:
         """Return a snapshot that includes the live connections."""
-        figures: dict[str, Any] = attrs.asdict(self, recurse=False)
-        tables = {name: one.copy() for name, one in figures.items() if isinstance(one, Counter)}
-        total = Counters(**figures | tables)
+        total = Counters()
+        total.include(self)
         for connection in live:
             total.add(connection)
         return total

@@ -45,11 +45,6 @@ class Event:
         shown = [name for _, name, _, _ in Formatter().parse(self.format) if name]
         return tuple(dict.fromkeys((*shown, *self.extra_fields)))
 
-    @property
-    def suppressible(self) -> bool:
-        """Whether C{log_quiet} suppresses it (caused by a peer and below warning)."""
-        return self.rate_limited and self.level < LogLevel.warn
-
 
 _DEBUG, _INFO, _WARN, _ERROR = LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error
 
@@ -270,7 +265,8 @@ class EventBus:
             changed()
 
     def _is_suppressed(self, event: Event, facts: dict[str, Any]) -> bool:
-        if self.quiet is None or not event.suppressible:
+        # Only what a peer can cause, and below warning.
+        if self.quiet is None or not event.rate_limited or event.level >= LogLevel.warn:
             return False
         # Of 192.0.2.1:7 or [2001:db8::1]:7.
         host = facts.get("peer", "").rpartition(":")[0].removeprefix("[").removesuffix("]")

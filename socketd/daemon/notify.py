@@ -125,8 +125,6 @@ class Notifier:
         self._send(f"{message}\nSTATUS={self._said}")
 
     def _send(self, message: str) -> None:
-        if self._sock is None:
-            return
         self._owed.append(message.encode("utf-8", "replace"))
         if self._retry is None:
             self._flush()

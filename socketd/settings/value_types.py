@@ -23,8 +23,6 @@ _WORDS = {"yes": True, "on": True, "true": True, "1": True}
 _WORDS |= {"no": False, "off": False, "false": False, "0": False}
 _ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "\\": b"\\"}
 
-_PER = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,15}) ?(B|KiB|MiB|GiB|)", re.ASCII)
@@ -91,7 +89,7 @@ def parse_rate(text: str) -> float:
     match = _RATE.fullmatch(text)
     if match is None or not float(match[1]):
         raise ValueError("is not a rate; write 50/s, 256/m or 10/h")
-    return float(match[1]) / _PER[match[2]]
+    return float(match[1]) / _SECONDS[match[2]]
 
 
 def parse_size(text: str) -> int:

@@ -106,8 +106,7 @@ class Worker(ProcessProtocol):
             self._gone(problem.strerror or str(problem))
             return
         values, socks = crew.master.task(self.index)
-        found = {"index": self.index, "last_id": self._last_id, "step": crew.size}
-        answered = link.ask("serve", socks, **values, **found)
+        answered = link.ask("serve", socks, last_id=self._last_id, step=crew.size, **values)
         answered.addCallback(self._serves).addErrback(self._failed)
 
     def _spawn(self) -> Link:

@@ -61,10 +61,9 @@ class MasterDaemon(Daemon):
     def task(self, index: int) -> Task:
         """Return what a worker has to serve: the settings, and its sockets by service."""
         values, socks = _hand(self.services, index)
-        is_draining = self.state == State.DRAINING
-        values |= {"limit": self.file_limit, "is_draining": is_draining}
-        values |= {"standing": standing(self), "attended": self.operator.attended}
-        return values | self._settings(self.settings, self.services, index), socks
+        values |= self._settings(self.settings, self.services, index)
+        values |= {"limit": self.file_limit, "is_draining": self.state == State.DRAINING}
+        return values | {"standing": standing(self), "attended": self.operator.attended}, socks
 
     def _settings(
         self, settings: Settings, services: Iterable[SocketService], index: int

@@ -21,7 +21,6 @@ from socketd.common.events import (
     MAX_LINES,
     MESSAGE_RECEIVED,
     PROTOCOL_FAILED,
-    TLS_FAILED,
     Event,
     EventBus,
 )
@@ -275,11 +274,6 @@ class QuietTests(EventBusCase):
             self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.1:7", connection=1)
         self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.2:7", connection=1)
         self.assertEqual(len(self.lines()), 1)
-
-    def test_suppressible(self) -> None:
-        """All that peers do can be left out, but for failures of ours."""
-        found = [event.suppressible for event in (TLS_FAILED, CONNECTION_MADE, PROTOCOL_FAILED)]
-        self.assertEqual(found, [True, True, False])
 
 
 class FieldTests(SynchronousTestCase):

@@ -110,8 +110,8 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(
             self.given,
             [
-                {"for": 0, "index": 0, "last_id": -1, "step": 2},
-                {"for": 1, "index": 1, "last_id": 0, "step": 2},
+                {"for": 0, "last_id": -1, "step": 2},
+                {"for": 1, "last_id": 0, "step": 2},
             ],
         )
         self.assertEqual(self.names(), ["worker_serves"] * 2)
@@ -134,7 +134,7 @@ class CrewTests(SynchronousTestCase):
         facts = {"worker": 0, "pid": 1000, "reason": "killed by SIGSEGV", "seconds": 0.0}
         self.assertEqual(self.events, [("worker_died", facts)])
         self.reactor.advance(0)
-        self.assertEqual(self.given[-1]["index"], 0)
+        self.assertEqual(self.given[-1]["for"], 0)
         self.assertEqual(self.given[-1]["last_id"], 41 + 2 * ID_GAP)
         self.assertEqual((self.crew.deaths, self.crew.is_alive, self.served), (1, True, 3))
 

@@ -36,8 +36,8 @@ def settings(daemon: str = "", echo: str = "", stream: str = "", defaults: str =
 
 
 def said(found: Settings, limit: int = LIMIT) -> list[str]:
-    """List what is complained of, as the operator reads it."""
-    return [str(complaint) for complaint in diagnostics(found, limit)]
+    """List what is complained of, as the operator reads it: what is the same is said once."""
+    return list(dict.fromkeys(map(str, diagnostics(found, limit))))
 
 
 class RoomTests(SynchronousTestCase):
