@@ -10,7 +10,7 @@ from functools import cache
 from itertools import pairwise
 from math import ceil, inf, log2
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 #: The start of the year of this release, 2026-01-01T00:00:00Z (seconds since 1970): a
 #: clock that shows an earlier time has never been set.
@@ -160,6 +160,7 @@ def precision() -> int:
     return measure_precision(time.time)
 
 
+@define(eq=False)
 class ClockWatch:
     """
     Polls the state of the clock, and detects steps.
@@ -170,18 +171,12 @@ class ClockWatch:
     @ivar state: the result of the last poll; not synchronised before the first.
     """
 
-    def __init__(
-        self,
-        read: Callable[[], ClockState],
-        wall_clock: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._read = read
-        self._wall_clock = wall_clock
-        self._monotonic = monotonic
-        self._offset: float | None = None
-        self._doubt_until = -inf
-        self.state = ClockState()
+    _read: Callable[[], ClockState]
+    _wall_clock: Callable[[], float]
+    _monotonic: Callable[[], float]
+    state: ClockState = field(default=ClockState(), init=False)
+    _offset: float | None = field(default=None, init=False)
+    _doubt_until: float = field(default=-inf, init=False)
 
     def poll(self) -> float:
         """

@@ -9,7 +9,7 @@ from errno import EADDRNOTAVAIL, EMFILE
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import DatagramProtocol, Factory
@@ -45,18 +45,17 @@ if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
 
 
+@define(eq=False, slots=False)
 class StreamFactory(Factory):
     """Creates the protocol of each connection from the service's protocol specification."""
 
     noisy = False
 
-    def __init__(self, service: model.ServiceSettings, context: ProtocolContext) -> None:
-        self._make = service.declared.stream
-        self._options = service.options
-        self._context = context
+    _service: model.ServiceSettings
+    _context: ProtocolContext
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self._make(self._options, self._context)
+        return self._service.declared.stream(self._service.options, self._context)
 
 
 @frozen(eq=False)
@@ -118,37 +117,38 @@ class Shared:
         ]
 
 
+@define(eq=False, slots=False)
 class SocketService:
     """
     One service of the configuration, with all its listeners.
 
-    @ivar skipped: the optional listeners whose address this machine does not have.
     @ivar context: its TLS context; C{None} without TLS.
+    @ivar skipped: the optional listeners whose address this machine does not have.
     """
 
-    def __init__(
-        self,
-        shared: Shared,
-        settings: model.ServiceSettings,
-        service_state: ServiceState,
-        context: ServerContext | None = None,
-    ) -> None:
-        self.name = settings.name
-        self.settings = settings
-        self.service_state = service_state
-        self.bound: list[Bound] = []
-        self.skipped: list[Listener] = []
-        self.context = context
-        self._shared = shared
-        self._further: list[Bound] = []
+    _shared: Shared
+    settings: model.ServiceSettings
+    service_state: ServiceState
+    context: ServerContext | None = None
+    bound: list[Bound] = field(factory=list, init=False)
+    skipped: list[Listener] = field(factory=list, init=False)
+    _further: list[Bound] = field(factory=list, init=False)
+    _reported: list[tuple[str, str]] = field(factory=list, init=False)
+    _protocol_context: ProtocolContext = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
         self._protocol_context = evolve(
-            shared.context,
-            service=settings.name,
-            record=service_state,
-            references=settings.references,
+            self._shared.context,
+            service=self.name,
+            record=self.service_state,
+            references=self.settings.references,
             open_port=self._open_port,
         )
-        self._reported: list[tuple[str, str]] = []
+
+    @property
+    def name(self) -> str:
+        """Its name, that of the section."""
+        return self.settings.name
 
     @property
     def lost(self) -> list[Listener]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -76,9 +77,10 @@ class Hangups:
         self.waiting = True
 
 
+@define(eq=False, slots=False)
 class Signals(Service):
     """
-    Handles the signals while the reactor runs.
+    Handles the signals while the reactor runs: the second one to stop aborts.
 
     Twisted re-raises the signal after a clean stop (non-zero status), and a second one
     prints a traceback.
@@ -86,26 +88,17 @@ class Signals(Service):
 
     _log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        reload: Callable[[], object],
-        abort: Callable[[], object],
-        hangups: Hangups | None = None,
-        terminal: Terminal | None = None,
-    ) -> None:
-        """
-        @param abort: called for the second signal to stop.
-        @param terminal: the controlling terminal, whose hangup also sends SIGHUP.
-        """
-        self._reactor = reactor
-        self._reload = reload
-        self._abort = abort
-        self._hangups = hangups
-        self._terminal = terminal
+    _reactor: Any
+    _reload: Callable[[], object]
+    _abort: Callable[[], object]
+    _hangups: Hangups | None = None
+    _terminal: Terminal | None = None
+    _polling: LoopingCall = field(init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
         self._polling = LoopingCall(self._poll)
-        self._polling.clock = reactor
-        self._stopping = False
+        self._polling.clock = self._reactor
 
     def startService(self) -> None:
         """Install the handlers once the reactor has installed its own."""

@@ -81,25 +81,19 @@ class Shares:
 
 def take(services: Any = None, waiting: Any = None, lag: Any = None) -> Shares:
     """Undo L{tell}; raise L{Malformed} for anything else."""
-    if not isinstance(services, list):
-        raise Malformed("it told no services")
-    shares = {checks.text(name): share for name, share in map(_share, services)}
-    return Shares(shares, checks.count(waiting), Lag() if lag is None else _lag(lag))
+    try:
+        shares = dict(_share(**one) for one in services)
+        measured = Lag() if lag is None else _lag(**lag)
+    except (AttributeError, TypeError):
+        raise Malformed("it told no figures") from None
+    return Shares(shares, checks.count(waiting), measured)
 
 
-def _share(found: Any) -> tuple[Any, Share]:
-    if not isinstance(found, dict) or not isinstance(found.get("counters"), dict):
-        raise Malformed("it told no service")
-    listeners = tuple(map(checks.text, _list(found.get("listeners"))))
-    figures = {
-        one.name: _figure(one.name, found["counters"].get(one.name))
-        for one in attrs.fields(Counters)
-    }
-    connections, drops, faulty = (
-        checks.count(found.get(name)) for name in ("connections", "drops", "faulty")
-    )
-    share = Share(connections, Counters(**figures), listeners, drops, faulty)
-    return found.get("name"), share
+def _share(name: Any, counters: Any, listeners: Any, **counts: Any) -> tuple[str, Share]:
+    figures = {one: _figure(one, found) for one, found in counters.items()}
+    counted: dict[str, Any] = {one: checks.count(found) for one, found in counts.items()}
+    counted["listeners"] = tuple(map(checks.text, _list(listeners)))
+    return checks.text(name), Share(counters=Counters(**figures), **counted)
 
 
 def _list(found: Any) -> list[Any]:
@@ -127,13 +121,11 @@ def _reason(found: Any, is_pair: bool) -> Any:
     return checks.text(found[0]), checks.text(found[1])
 
 
-def _lag(found: Any) -> Lag:
-    if not isinstance(found, dict):
+def _lag(counts: Any, total: Any, last: Any) -> Lag:
+    counted = [checks.count(one) for one in _list(counts)]
+    if len(counted) != len(BUCKETS) + 1:
         raise Malformed("it told no lag")
-    counts = [checks.count(one) for one in _list(found.get("counts"))]
-    if len(counts) != len(BUCKETS) + 1:
-        raise Malformed("it told no lag")
-    return Lag(counts, checks.number(found.get("total")), checks.number(found.get("last")))
+    return Lag(counted, checks.number(total), checks.number(last))
 
 
 _TABLES = {

@@ -112,10 +112,11 @@ class Link(Int32StringReceiver):
 
     def tell(self, about: str, **values: Any) -> None:
         """Send a message."""
-        if not self._is_over:
-            self._send((), about=about, values=values)
+        self._send((), about=about, values=values)
 
     def _send(self, socks: Sequence[socket.socket], **frame: Any) -> None:
+        if self._is_over:
+            return
         for sock in socks:
             self.transport.sendFileDescriptor(sock.fileno())
         frame["socks"] = len(socks)
@@ -175,14 +176,12 @@ class Link(Int32StringReceiver):
             self._log.failure("", failure)
 
     def _answer(self, values: Any, number: int) -> None:
-        if not self._is_over:
-            self._send((), answer=number, values=values or {})
+        self._send((), answer=number, values=values or {})
 
     def _complain(self, failure: Failure, number: int) -> None:
         if not failure.check(LinkFailed):
             self._log.failure("", failure)
-        if not self._is_over:
-            self._send((), answer=number, error=failure.getErrorMessage())
+        self._send((), answer=number, error=failure.getErrorMessage())
 
     def _take_answer(self, number: int, values: Any, error: str) -> None:
         deferred = self._pending.pop(number)

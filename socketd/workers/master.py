@@ -138,12 +138,8 @@ class MasterDaemon(Daemon):
         asked = [self._ask_figures(one) for one in self.crew.workers if one.is_serving]
         refreshed: Deferred[None] = Deferred()
         refreshed.addTimeout(FIGURES, self.crew.reactor, lambda late, timeout: None)
-
-        def finish(told: list[None]) -> None:
-            if not refreshed.called:
-                refreshed.callback(None)
-
-        gatherResults(asked).addCallback(finish)
+        # Once it is late, that is ignored.
+        gatherResults(asked).addCallback(lambda told: refreshed.callback(None))
         return refreshed
 
     def _ask_figures(self, worker: Worker) -> Deferred[None]:
