@@ -110,10 +110,7 @@ class _Machine:
     def refusals(self, settings: Settings) -> Iterator[Diagnostic]:
         """List everything in a configuration that this machine does not support."""
         for service in settings.services:
-            for option, message in validate(service):
-                yield service.complaint(option, message)
-        for service in settings.services:
-            for option, message in self._load(service):
+            for option, message in (*validate(service), *self._load(service)):
                 yield service.complaint(option, message)
         yield from conflicts(settings)
         yield from Sharing.asked(settings).refusals(settings.services)

@@ -35,12 +35,8 @@ def render(
 
     @param right: the indexes of right-aligned columns.
     @return: the table; each line ends with a newline and has no trailing spaces.
-    @raise ValueError: if the number of cells in a row differs from that of the headers.
     """
     lines = [headers, *rows]
-    for line in lines:
-        if len(line) != len(headers):
-            raise ValueError(f"a row of {len(line)} cells under {len(headers)} headers: {line!r}")
     widths = [max(map(columns, column)) for column in zip(*lines)]
     return "".join(_line(line, widths, right) for line in lines)
 

@@ -239,11 +239,9 @@ class SocketService:
 
     def close(self) -> None:
         """Serve what has arrived at the listeners, then close them."""
-        bound, self.bound = self.bound, []
-        for one in bound:
+        for one in self._give_up():
             one.finish()
             one.close()
-        self._close_further()
 
     def unbind(self) -> None:
         """
@@ -251,18 +249,22 @@ class SocketService:
         open, here as at systemd, since they cannot be created again.
         """
         self.service_state.draining = True
-        bound, self.bound = self.bound, []
         self.skipped.clear()
-        self._close_further()
-        for one in bound:
+        for one in self._give_up():
             one.release() if one.is_irreplaceable else one.close()
 
     def detach(self) -> list[Bound]:
         """Stop serving, and return the listeners, still open, for the successor."""
-        bound, self.bound = self.bound, []
-        self._close_further()
+        bound = self._give_up()
         for one in bound:
             one.release()
+        return bound
+
+    def _give_up(self) -> list[Bound]:
+        """Close the ports that its protocol has opened, and forget the listeners."""
+        for one in list(self._further):
+            self._close_port(one)
+        bound, self.bound = self.bound, []
         return bound
 
     def _announce(self) -> None:
@@ -314,10 +316,6 @@ class SocketService:
             self._further.remove(bound)
             self._shared.further_ports.remove(bound.listener.port)
             bound.close()
-
-    def _close_further(self) -> None:
-        for bound in list(self._further):
-            self._close_port(bound)
 
     def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:
         """Collect what metrics and status show; C{live} are its open connections."""

@@ -98,11 +98,11 @@ def _kind(kind: str) -> str:
 
 
 def _address(kind: str, port: str, host: str, rest: str) -> str:
+    if host == "lo":
+        host = "::1" if kind.endswith("6") else "127.0.0.1"
     try:
         address = ip_address(host)
     except ValueError:
-        if host == "lo":
-            return _address(kind, port, "::1" if kind.endswith("6") else "127.0.0.1", rest)
         interface = "" if host.lower() in ("", *EVERY) else f":interface={host}"
         return f"{kind}:{port}{interface}{rest}"
     kind = kind.removesuffix("6")
