@@ -87,7 +87,6 @@ class WorkerProcess:
         self._handed: dict[str, list[Bound]] = {}
         self._reload: Reload | None = None
         self._status = 1
-        self._meter: LagMeter | None = None
         self._observed: dict[int, tuple[ServiceState | None, int]] = {}
 
     def _left_alone(self) -> None:
@@ -137,9 +136,8 @@ class WorkerProcess:
         self.attend(attended)
         self._summaries = Summaries(self.daemon)
         self._summaries.startService()
-        if found.http is not None:
-            self._meter = LagMeter(reactor)
-            self._meter.startService()
+        self._meter = LagMeter(reactor)
+        self._meter.startService()
 
     def ping(self) -> dict[str, int]:
         """Show that the reactor turns."""
@@ -191,11 +189,11 @@ class WorkerProcess:
 
     def _tell_rest(self) -> None:
         self.bus.tell_lost()
-        self.queue.tell_rest()
+        self.queue.changed()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the figures of the daemon."""
-        return tell(self.daemon.snapshot(), None if self._meter is None else self._meter.lag)
+        return tell(self.daemon.snapshot(), self._meter.lag)
 
     # Reload, drain and stop
 

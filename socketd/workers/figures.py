@@ -24,12 +24,8 @@ from socketd.workers.link import Malformed
 MAX_NAMES = 1024
 
 
-def tell(snapshot: Snapshot, lag: Lag | None) -> dict[str, Any]:
-    """
-    Make the figures of a worker fit for the link.
-
-    @param lag: C{None}: it is not measured.
-    """
+def tell(snapshot: Snapshot, lag: Lag) -> dict[str, Any]:
+    """Make the figures of a worker fit for the link."""
     services = [
         {
             "name": one.name,
@@ -45,8 +41,7 @@ def tell(snapshot: Snapshot, lag: Lag | None) -> dict[str, Any]:
         }
         for one in (*snapshot.services, *snapshot.removed)
     ]  # fmt: skip
-    told = attrs.asdict(lag) if lag else None
-    return {"services": services, "waiting": snapshot.waiting, "lag": told}
+    return {"services": services, "waiting": snapshot.waiting, "lag": attrs.asdict(lag)}
 
 
 def _key(key: Any) -> Any:
@@ -83,7 +78,7 @@ def take(services: Any = None, waiting: Any = None, lag: Any = None) -> Shares:
     """Undo L{tell}; raise L{Malformed} for anything else."""
     try:
         shares = dict(_share(**one) for one in services)
-        measured = Lag() if lag is None else _lag(**lag)
+        measured = _lag(**lag)
     except (AttributeError, TypeError):
         raise Malformed("it told no figures") from None
     return Shares(shares, checks.count(waiting), measured)

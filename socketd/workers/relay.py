@@ -70,24 +70,23 @@ class RelayBus(EventBus):
         if event in MASTERS:
             return
         logged = logged and self.has_line(event, facts)
-        if self.link.is_full:
-            self._lost += logged
-            self._left_out[facts.get("service")] += self.heard
-        elif logged or self.heard:
-            self._tell(event, logged, **facts)
-
-    def _tell(self, event: Event, logged: bool, **facts: Any) -> None:
-        self.link.tell("event", name=event.name, logged=logged, facts=_plain(facts))
+        if not self.link.is_full:
+            if logged or self.heard:
+                self.link.tell("event", name=event.name, logged=logged, facts=_plain(facts))
+            return
+        self._lost += logged
+        if self.heard:
+            count = facts["count"] if event is EVENTS_LEFT_OUT else 1
+            self._left_out[facts.get("service")] += count
 
     def tell_lost(self) -> None:
         """Tell what was left out while the master did not read; it reads again."""
         lost, self._lost = self._lost, 0
-        left_out, self._left_out = +self._left_out, Counter()
-        # All of it, though the link may be full again before the last: it is bounded.
+        left_out, self._left_out = self._left_out, Counter()
         if lost:
-            self._tell(LINES_LOST, True, count=lost)
+            self.emit(LINES_LOST, count=lost)
         for service, count in left_out.items():
-            self._tell(EVENTS_LEFT_OUT, False, service=service, count=count)
+            self.emit(EVENTS_LEFT_OUT, False, service=service, count=count)
 
 
 class RelayQueue:
@@ -97,17 +96,16 @@ class RelayQueue:
         self._daemon = daemon
         self._link = link
         self._due: Any = None
-        self._is_stale = False
-        daemon.operator.watch(self._changed)
+        daemon.operator.watch(self.changed)
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Tell it, in the next turn; while the master does not read, it is not told."""
         if self._due is None:
             self._due = self._daemon.reactor.callLater(0, self._tell)
 
     def _tell(self) -> None:
         self._due = None
-        self._is_stale = self._link.is_full
-        if self._is_stale:
+        if self._link.is_full:
             return
         operator = self._daemon.operator
         oldest = [
@@ -123,11 +121,6 @@ class RelayQueue:
             if (connection := self._daemon.find(question.transport.connection_id))
         ]
         self._link.tell("queue", count=operator.count, oldest=oldest)
-
-    def tell_rest(self) -> None:
-        """Tell what has changed while the master did not read; it reads again."""
-        if self._is_stale:
-            self._tell()
 
 
 def _hear(event: Event, facts: dict[str, Any]) -> None:

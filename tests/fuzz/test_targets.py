@@ -60,7 +60,7 @@ class BrokenTests(SynchronousTestCase):
         """
         self.assert_found("escaped", "escaped", lambda data: "\n")
         self.assert_found("ntp", "answer", lambda *arguments: bytes(47))
-        self.assert_found("ini", "load", fail)
+        self.assert_found("ini", "read_file", fail)
         self.assert_found("console", "error_answer", lambda problem: {})
         self.assert_found("quotes", "parse_quotes", lambda path: (b"x" * 513,))
         self.assert_found("networks", "parse_networks", fail)

@@ -39,7 +39,7 @@ def snapshot(number: int) -> Snapshot:
 
 def told(number: int, lag: Lag | None = None) -> Any:
     """Make what a worker tells, as it comes by the link."""
-    return json.loads(json.dumps(tell(snapshot(number), lag)))
+    return json.loads(json.dumps(tell(snapshot(number), lag or Lag())))
 
 
 def change(found: Any, *path: Any, to: Any) -> Any:

@@ -14,6 +14,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.counters import Counters
+from socketd.common.lag import Lag
 from socketd.common.events import OPERATOR_ANSWERED, STEERING_FAILED, Event
 from socketd.configuration import Configuration
 from socketd.control.commands import answer
@@ -59,7 +60,7 @@ class MasterTests(SynchronousTestCase):
         self.shown: list[Any] = []
         self.tasks: list[dict[str, Any]] = []
         self.stopped: Deferred[None] = Deferred()
-        self.figures: Any = tell(Snapshot(State.SERVING, "", services=(ECHO,), waiting=1), None)
+        self.figures: Any = tell(Snapshot(State.SERVING, "", services=(ECHO,), waiting=1), Lag())
         self.serves: Deferred[None] | None = None
         self.prepares: list[Deferred[None]] | None = None
         self.ini = INI

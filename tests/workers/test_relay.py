@@ -116,12 +116,21 @@ class BusTests(RelayCase):
         self.assertEqual(self.leave_out(), [("lines_lost", True, {"count": 2}), *left_out])
 
     def test_full_again(self) -> None:
-        """What is told of them is not left out, though the link may be full again meanwhile."""
+        """What the link has no room for meanwhile is told later."""
+        tell = self.link.tell
+
+        def tell_last(*about: Any, **values: Any) -> None:
+            tell(*about, **values)
+            self.link.pauseProducing()
+
         self.bus.observe(True, False)
-        self.link.pauseProducing()
-        self.bus.emit(CONNECTION_MADE, **MADE)
+        self.patch(self.link, "tell", tell_last)
+        (lost,) = self.leave_out()
+        self.assertEqual(lost[0], "lines_lost")
+        self.link.resumeProducing()
         self.bus.tell_lost()
-        self.assertEqual(len(self.told), 2)
+        self.bus.tell_lost()
+        self.assertEqual(self.told, [("events_left_out", False, {"service": "echo", "count": 3})])
 
 
 class QueueTests(RelayCase):
@@ -155,10 +164,9 @@ class QueueTests(RelayCase):
         connect(self.daemon).receive(b"hello")
         self.assertEqual(self.turn(), [])
         self.link.resumeProducing()
-        self.queue.tell_rest()
+        for _ in range(2):
+            self.queue.changed()
         self.assertEqual([count for count, _ in self.turn()], [1])
-        self.queue.tell_rest()
-        self.assertEqual(self.turn(), [])
 
 
 class LogTests(RelayCase):
