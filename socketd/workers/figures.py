@@ -97,23 +97,22 @@ def _list(found: Any) -> list[Any]:
     return found
 
 
+def _pair(found: Any) -> list[Any]:
+    pair = _list(found)
+    if len(pair) != 2:
+        raise Malformed("it told no pair")
+    return pair
+
+
 def _figure(name: str, found: Any) -> Any:
     if name not in _TABLES:
         return checks.count(found)
-    figure: Counter[Any] = Counter()
-    for one in _list(found):
-        if len(_list(one)) != 2:
-            raise Malformed("it told no reason with its count")
-        figure[_reason(one[0], name in _PAIRS)] = checks.count(one[1])
-    return figure
+    reason = _two_reasons if name in _PAIRS else checks.text
+    return Counter({reason(key): checks.count(one) for key, one in map(_pair, _list(found))})
 
 
-def _reason(found: Any, is_pair: bool) -> Any:
-    if not is_pair:
-        return checks.text(found)
-    if len(_list(found)) != 2:
-        raise Malformed("it told no pair of reasons")
-    return checks.text(found[0]), checks.text(found[1])
+def _two_reasons(found: Any) -> Any:
+    return tuple(map(checks.text, _pair(found)))
 
 
 def _lag(counts: Any, total: Any, last: Any) -> Lag:
