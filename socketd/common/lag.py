@@ -8,6 +8,8 @@ from typing import Any
 from attrs import define, field
 from twisted.application.service import Service
 
+from socketd.common.timer import Timer
+
 #: Interval of the measurement (seconds).
 INTERVAL = 1.0
 
@@ -49,7 +51,7 @@ class LagMeter(Service):
         self.setName("lag")
         self.lag = Lag()
         self._clock = clock
-        self._call: Any = None
+        self._timer = Timer(clock)
 
     def startService(self) -> None:
         super().startService()
@@ -57,13 +59,11 @@ class LagMeter(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._timer.stop()
 
     def _start(self) -> None:
         due = self._clock.seconds() + INTERVAL
-        self._call = self._clock.callLater(INTERVAL, self._note, due)
+        self._timer.start(INTERVAL, self._note, due)
 
     def _note(self, due: float) -> None:
         self.lag.note(max(0.0, self._clock.seconds() - due))

@@ -27,6 +27,7 @@ from socketd.common.events import (
 )
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockWatch
+from socketd.common.timer import Timer
 from socketd.configuration import Configuration
 from socketd.daemon import faults
 from socketd.daemon.log import quiet
@@ -95,7 +96,7 @@ class Daemon(Service):
     reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
     _drops: KernelDrops = field(factory=KernelDrops, init=False)
     _missing: dict[tuple[str, str], str] = field(factory=dict, init=False)
-    _checks: Any = field(default=None, init=False)
+    _checks: Timer = field(init=False)
     _drains: list[Any] = field(factory=list, init=False)
     _on_state: list[Callable[[State, str], None]] = field(factory=list, init=False)
 
@@ -105,6 +106,7 @@ class Daemon(Service):
         self.connection_table, self.bans = shared.connection_table, shared.bans
         self.operator, self.wall_clock = context.operator, context.wall_clock
         self.began = self.reactor.seconds()
+        self._checks = Timer(self.reactor)
         self._apply_options()
 
     def _apply_options(self) -> None:
@@ -264,7 +266,7 @@ class Daemon(Service):
 
     def _periodic_checks(self, turn: int) -> None:
         # Rescheduled first, so that an error does not end the checks.
-        self._checks = self.reactor.callLater(CHECK_INTERVAL, self._periodic_checks, turn + 1)
+        self._checks.start(CHECK_INTERVAL, self._periodic_checks, turn + 1)
         if turn % FILE_CHECK == 0:
             self._check_files()
         step = self.clock_watch.poll()
@@ -411,9 +413,7 @@ class Daemon(Service):
         super().stopService()
         self.event_bus.emit(STOPPING, connections=self.connection_count)
         self._enter(State.STOPPING, f"{self.connection_count} connections to finish")
-        if self._checks is not None:
-            self._checks.cancel()
-            self._checks = None
+        self._checks.stop()
         timeout = self.settings.daemon.drain_timeout
         deadline = self.reactor.callLater(timeout, self.abort)
         for drain in self._drains:

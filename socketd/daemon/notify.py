@@ -15,6 +15,7 @@ from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 
 from socketd.common.text import one_line
+from socketd.common.timer import Timer
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 
@@ -72,7 +73,7 @@ class Notifier:
         self._sock = _make_socket() if self._address else None
         self.interval = None if self._sock is None or period is None else period / 2
         self._owed: deque[bytes] = deque(maxlen=MAX_OWED)
-        self._retry: Any = None
+        self._retry = Timer(clock)
         self._said = ""
 
     @property
@@ -113,9 +114,7 @@ class Notifier:
 
     def close(self) -> None:
         """Close the socket; nothing is sent any more."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._retry.stop()
         if self._sock is not None:
             self._sock.close()
             self._sock = None
@@ -126,16 +125,15 @@ class Notifier:
 
     def _send(self, message: str) -> None:
         self._owed.append(message.encode("utf-8", "replace"))
-        if self._retry is None:
+        if not self._retry.is_running:
             self._flush()
 
     def _flush(self) -> None:
         """Send the queued messages in order until the socket would block."""
-        self._retry = None
         while self._owed and self._try(self._owed[0]):
             self._owed.popleft()
         if self._owed:
-            self._retry = self._clock.callLater(RETRY, self._flush)
+            self._retry.start(RETRY, self._flush)
 
     def _try(self, message: bytes) -> bool:
         """@return: whether the message was sent or cannot be; C{False}: it would block."""

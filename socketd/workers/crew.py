@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from socketd.common.cores import waited
 from socketd.common.events import WORKER_DIED, WORKER_HUNG, WORKER_SERVES, EventBus
 from socketd.common.text import printable
+from socketd.common.timer import Timer
 from socketd.workers import checks
 from socketd.workers.link import Handlers, Link, LinkFailed, LinkLost, Malformed
 from socketd.workers.relay import Told
@@ -90,12 +91,12 @@ class Worker(ProcessProtocol):
         self._asked: float | None = None
         self._missed = self._waited = 0.0
         self._began = self._pause = 0.0
-        self._restart: Any = None
+        self._restart = Timer(crew.reactor)
         self._ended: Deferred[None] | None = None
 
     def start(self) -> None:
         """Start a process, and have it serve."""
-        crew, self._restart, self._why, self._missed = self._crew, None, "", 0
+        crew, self._why, self._missed = self._crew, "", 0
         if crew.held is not None:
             crew.held.append(self)
             return
@@ -219,8 +220,7 @@ class Worker(ProcessProtocol):
 
     def stop(self) -> Deferred[None]:
         """Have it drain and end; fires when the process is gone."""
-        if self._restart is not None:
-            self._restart.cancel()
+        self._restart.stop()
         if self.link is None:
             return succeed(None)
         self._ended = Deferred()
@@ -249,7 +249,7 @@ class Worker(ProcessProtocol):
         self._crew.master.bury(self)
         facts: dict[str, Any] = {"worker": self.index, "pid": self.pid, "reason": why}
         self._crew.event_bus.emit(WORKER_DIED, seconds=pause, **facts)
-        self._restart = self._crew.reactor.callLater(pause, self.start)
+        self._restart.start(pause, self.start)
         self._pause = min(LAST_PAUSE, max(FIRST_PAUSE, 2 * pause))
 
 

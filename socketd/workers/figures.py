@@ -105,9 +105,10 @@ def _pair(found: Any) -> list[Any]:
 
 
 def _figure(name: str, found: Any) -> Any:
-    if name not in _TABLES:
+    labels = _LABELS.get(name, ())
+    if not labels:
         return checks.count(found)
-    reason = _two_reasons if name in _PAIRS else checks.text
+    reason = _two_reasons if len(labels) > 1 else checks.text
     return Counter({reason(key): checks.count(one) for key, one in map(_pair, _list(found))})
 
 
@@ -122,10 +123,7 @@ def _lag(counts: Any, total: Any, last: Any) -> Lag:
     return Lag(counted, checks.number(total), checks.number(last))
 
 
-_TABLES = {
-    name for name, one in attrs.asdict(Counters(), recurse=False).items() if type(one) is Counter
-}
-_PAIRS = {"probes"}
+_LABELS = {one.name: one.metadata.get("labels", ()) for one in attrs.fields(Counters)}
 
 
 @define(eq=False)

@@ -29,6 +29,7 @@ from socketd.common.events import (
     EventBus,
 )
 from socketd.common.operator_queue import TOLD_WAITING
+from socketd.common.timer import Timer
 from socketd.daemon.daemon import Daemon
 from socketd.workers.link import Link
 
@@ -95,16 +96,15 @@ class RelayQueue:
     def __init__(self, daemon: Daemon, link: Link) -> None:
         self._daemon = daemon
         self._link = link
-        self._due: Any = None
+        self._due = Timer(daemon.reactor)
         daemon.operator.watch(self.changed)
 
     def changed(self) -> None:
         """Tell it, in the next turn; while the master does not read, it is not told."""
-        if self._due is None:
-            self._due = self._daemon.reactor.callLater(0, self._tell)
+        if not self._due.is_running:
+            self._due.start(0, self._tell)
 
     def _tell(self) -> None:
-        self._due = None
         if self._link.is_full:
             return
         operator = self._daemon.operator
