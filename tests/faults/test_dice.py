@@ -71,6 +71,14 @@ class DelayTests(SynchronousTestCase):
         self.check_mean(found, 0.08, 0.02)
         self.assertGreater(max(found) - 0.08, 2 * (0.08 - min(found)))
 
+    def test_repeats(self) -> None:
+        """A key has the same delay in each version, with each distribution."""
+        for distribution, expected in (
+            ("uniform", 0.09953985), ("normal", 0.08299481), ("lognormal", 0.08052627),
+        ):  # fmt: skip
+            found = delay(Latency(0.08, 0.02, distribution), "7/echo/1", "latency", 1)
+            self.assertAlmostEqual(found, expected, 8)
+
     def test_bounds(self) -> None:
         """No delay is negative, or longer than a connection lives."""
         for distribution in ("uniform", "normal", "lognormal"):

@@ -117,6 +117,7 @@ class DatagramDrawTests(SynchronousTestCase):
         for action in ("silent", "never-read"):
             drawn = self.hit(f"accept = {action}", "latency = 1s")
             self.assertEqual((drawn.faults, drawn.unanswered), ((action,), action))
+            self.assertEqual((drawn.key, drawn.number), ("7/echo/192.0.2.1/1", 1))
         self.assertEqual(self.hit("loss = 100%").unanswered, "loss")
         drawn = self.hit("accept = slow 5s", "latency = 1s")
         self.assertEqual((drawn.faults, drawn.unanswered), (("latency",), ""))
@@ -127,6 +128,7 @@ class DatagramDrawTests(SynchronousTestCase):
         drawn = self.hit("bandwidth = 1KiB/s", "duplicate = 100%")
         self.assertEqual((drawn.faults, drawn.bandwidth), (("bandwidth", "duplicate"), 1024))
         self.assertEqual(self.hit("latency = 1s").bandwidth, 0)
+        self.assertEqual(self.hit("duplicate = 100%").delay, 0.0)
 
     def test_latency(self) -> None:
         """Each has a delay of its own."""

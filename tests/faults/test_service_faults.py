@@ -16,6 +16,8 @@ from tests.faults.profiles import make_faults, make_profile
 #: Enough for a share to be known to a thousandth or so.
 MANY = 100_000
 
+TEXT = b"abcdefgh"
+
 LOSSY = (
     "seed = 7",
     "share = 60%",
@@ -79,6 +81,49 @@ class SeedTests(SynchronousTestCase):
             for service in ("echo", "time")
         }
         self.assertEqual(len(found), 4)
+
+
+class SameTests(SynchronousTestCase):
+    """A seed draws the same in each version, so that test suites can rely on it."""
+
+    def test_connections(self) -> None:
+        """The same connections are hit, with the same delays and pieces."""
+        latency = "latency = 80ms jitter 20ms"
+        drawn = connections(make_faults("seed = 7", "share = 50%", "slice = 1..100", latency), 12)
+        self.assertEqual([one.number for one in drawn], [1, 3, 4, 7, 8, 9, 10, 11])
+        delays = [round(one.next_delay(), 6) for one in drawn[:2] for _ in range(2)]
+        self.assertEqual(delays, [0.09954, 0.090165, 0.081799, 0.062283])
+        self.assertEqual([o.next_slice() for o in drawn[:2] for _ in range(2)], [25, 5, 93, 31])
+
+    def test_datagrams(self) -> None:
+        """The same datagrams have the same faults, at the same places."""
+        faults = make_faults(
+            "seed = 7", "share = 80%", "loss = 30% burst 50%", "duplicate = 30%", "reorder = 30%",
+            "corrupt = 50%", "truncate = 50%", "latency = 80ms jitter 20ms",
+        )  # fmt: skip
+        found = [
+            (one.key, one.number, one.faults, round(one.delay, 6), one.truncate(one.corrupt(TEXT)))
+            for one in [faults.draw_datagram("192.0.2.1") for _ in range(9)]
+            if one is not None
+        ]
+        expected = [
+            (("latency", "truncate"), 0.088699, b"a"),
+            (("latency", "corrupt"), 0.09767, b"abcdefg`"),
+            (("latency", "duplicate", "reorder", "corrupt"), 0.087765, b"ajcdefgh"),
+            (("loss",), 0.0, TEXT),
+            (("latency", "duplicate"), 0.096638, TEXT),
+            (("latency", "duplicate", "reorder"), 0.07107, TEXT),
+            (("latency", "reorder", "corrupt", "truncate"), 0.092997, b"ab"),
+            (("loss",), 0.0, TEXT),
+        ]
+        keys = [(f"7/echo/192.0.2.1/{number}", number) for number in range(1, 9)]
+        self.assertEqual(found, [(*key, *one) for key, one in zip(keys, expected)])
+
+    def test_first_of_source(self) -> None:
+        """Before the first datagram of a source none was lost."""
+        faults = make_faults("seed = 7", "loss = 10% burst 90%")
+        lost = sum(faults.draw_datagram(source) is not None for source in range(1000))
+        self.assertLess(lost, 30)
 
 
 class ConnectionTests(SynchronousTestCase):

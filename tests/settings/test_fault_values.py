@@ -65,6 +65,7 @@ GOOD: list[tuple[ValueType, str, Any, str]] = [
     (BANDWIDTH, "16KiB/s", 16384, "16KiB/s"),
     (BANDWIDTH, "1B/s", 1, "1B/s"),
     (BANDWIDTH, "1025B/s", 1025, "1025B/s"),
+    (BANDWIDTH, "3MiB/s", 3 * 1024**2, "3MiB/s"),
     (BANDWIDTH, "1GiB/s", 1024**3, "1GiB/s"),
     (SLICES, "16", Slices(16, 16), "16"),
     (SLICES, "1..16", Slices(1, 16), "1..16"),

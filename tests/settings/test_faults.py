@@ -98,9 +98,12 @@ TABLE: list[tuple[str, list[str]]] = [
     (f"{ECHO}[fault:a]\nreset = after 100B\nclose = after 100B\n",
      ["FILE:5: [fault:a] close = after 100B: never acts, because reset = after 100B does before;"
       " remove one"]),
-    (f"{ECHO}[fault:a]\nreset = after 2s\nclose = at once\n",
-     ["FILE:4: [fault:a] reset = after 2s: never acts, because close = at once does before;"
+    (f"{ECHO}[fault:a]\nreset = after 500ms\nclose = at once\n",
+     ["FILE:4: [fault:a] reset = after 500ms: never acts, because close = at once does before;"
       " remove one"]),
+    (f"{ECHO}[fault:a]\nreset = after 100B\nclose = after 5s\nhalf-close = after 200B\n",
+     ["FILE:6: [fault:a] half-close = after 200B: never acts, because reset = after 100B does"
+      " before; remove one"]),
     (f"{ECHO}[fault:a]\nhalf-close = after 10B\nclose = after 20B\n",
      ["FILE:5: [fault:a] close = after 20B: never acts, because half-close = after 10B does"
       " before; remove one"]),

@@ -116,7 +116,7 @@ class Answer:
 
     def __str__(self) -> str:
         write = (lambda part: part.hex(" ")) if self.is_hex else (lambda part: quoted(part)[1:-1])
-        written = [rf"\{p}" if isinstance(p, int) else write(p) for p in self.parts if p != b""]
+        written = [rf"\{p}" if isinstance(p, int) else write(p) for p in self.parts]
         return " ".join(("hex", *written)) if self.is_hex else f'"{"".join(written)}"'
 
     def filled(self, match: Any) -> bytes:

@@ -248,7 +248,9 @@ class ReferenceIdTests(SynchronousTestCase):
         """All else is no reference, and the complaint says what would be one."""
         names = ("", "LOCAL", "G PS", "GPS\n", "\xc9", "1", "1.2")
         for text in (*names, "256.1.1.1", "1.2.3.04", "::1"):
-            self.assertIn("write up to four letters", refusal(parse_reference_id, text), text)
+            found = refusal(parse_reference_id, text)
+            expected = "is no reference; write up to four letters and digits, as GPS, or an IPv4"
+            self.assertEqual(found, f"{expected} address", text)
 
     def test_stratum(self) -> None:
         """A stratum is 1 to 15."""
@@ -350,7 +352,8 @@ class FitnessTests(SynchronousTestCase):
     def _check_alarm(self, found: Answer) -> None:
         self.assertEqual((found.leap, found.stratum, found.refid), (3, 0, bytes(4)))
         self.assertEqual((found.reference, found.root_dispersion), (0, 16.0))
-        self.assertEqual(found.origin, ORIGIN)
+        self.assertEqual((found.root_delay, found.origin), (0.0, ORIGIN))
+        self.assertEqual((found.version, found.mode), (4, 4))
 
     def test_unsynchronised(self) -> None:
         """
@@ -371,7 +374,8 @@ class FitnessTests(SynchronousTestCase):
         earliest = BUILD_DATE * SECOND
         for now in (0, -SECOND, -3 * 10**18, earliest - 1):
             self._check_alarm(ask(received=now, sent=now + 1, assume_synchronised=True))
-        self.assertEqual(ask(received=earliest, sent=earliest + 1).stratum, 10)
+        for later in (0, 1):
+            self.assertEqual(ask(received=earliest, sent=earliest + later).stratum, 10)
 
     def test_set_forward_between(self) -> None:
         """
@@ -412,7 +416,7 @@ class FitnessTests(SynchronousTestCase):
             self.assertAlmostEqual(found.root_dispersion, ASSUMED_ERROR, places=3)
             self.assertGreaterEqual(found.root_dispersion, ASSUMED_ERROR)
             self.assertEqual(found.stratum, 10)
-            self.assertNotEqual(found.reference, 0)
+            self.assertEqual(found.reference >> 12, timestamp(NOW) >> 12)
 
     def test_assumed_error(self) -> None:
         """The configuration says how much that is; busybox takes less than a second only."""
@@ -510,6 +514,17 @@ class TimesTests(SynchronousTestCase):
             bits = iter(noise)
             found = ask(sent=NOW, random_bits=lambda count: next(bits))
             self._check(found, ORIGIN)
+
+    def test_next(self) -> None:
+        """Where two times are equal, the later one is the next that there is."""
+        state = evolve(KEPT, precision=-32)
+        found = ask(sent=NOW, state=state)
+        self.assertEqual((found.receive, found.transmit), (timestamp(NOW), timestamp(NOW) + 1))
+        found = ask(request(origin=timestamp(NOW)), sent=NOW + SECOND, state=state)
+        self.assertEqual(found.receive, timestamp(NOW) + 1)
+        turn = int(TURNS["era 1"].timestamp()) * SECOND
+        state = evolve(state, read_at=turn / SECOND)
+        self.assertEqual(ask(received=turn, sent=turn + 1, state=state).reference, 1)
 
     def test_set_back(self) -> None:
         """Where the clock was set back between, the request counts as come at the new time."""

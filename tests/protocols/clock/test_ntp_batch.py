@@ -103,6 +103,25 @@ class BatchWriterTests(SynchronousTestCase):
             wide = [wide_timestamp(at) % 2**64 for at in (received, sent, sent + 1)]
             requests = [(write(origin=origin), received) for origin in (0, 1, *wide)]
             self.check(BatchWriter(options), requests, sent, state, options)
+        both = [(write(), early), (write(), early - 1)]
+        state = evolve(state, read_at=0.0)
+        self.check(BatchWriter(options), both, early + 1, state, options)
+
+    def test_together(self) -> None:
+        """Usual requests are answered together; each has its time, also behind one that is not."""
+        writer = BatchWriter(NtpOptions())
+        alone: list[bytes] = []
+        writer._alone = lambda request, *more: alone.append(request)  # type: ignore[method-assign]
+        for mode, version in ((3, 1), (3, 2), (3, 3), (3, 4), (1, 3), (1, 4)):
+            usual = _READ.unpack(write(mode, version)), NOW - 1000
+            writer.prepare(usual, evolve(KEPT, precision=-32))
+            self.assertIn(usual[0][0], writer._heads)
+            self.assertTrue(writer._first <= NOW - 1000 <= writer._last)
+            requests = [(_READ.unpack(write(6)), NOW - 1000), usual, usual, usual]
+            found = writer.answers(requests, NOW, SECOND)
+            times = [struct.unpack("!40xQ", one or b"")[0] for one in found[1:]]
+            self.assertEqual(times, [wide_timestamp(NOW + SECOND * at) for at in (1, 2, 3)])
+        self.assertEqual(len(alone), 6)
 
     def test_late(self) -> None:
         """Each answer has its time: the usual ones, and those that are not."""

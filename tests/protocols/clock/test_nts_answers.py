@@ -84,6 +84,7 @@ class AnswerTests(Case):
         for _ in range(3):
             (cookie,) = client.cookies(self.ask_one(client.request()))
             client = evolve(client, cookie=cookie)
+        self.assertEqual(self.counts, {"answered": 3})
 
     def test_placeholders(self) -> None:
         """Each placeholder brings one more, eight in all at most; the lengths stay equal."""
@@ -96,7 +97,8 @@ class AnswerTests(Case):
 
     def test_encrypted_placeholders(self) -> None:
         """A placeholder may be encrypted (section 5.7)."""
-        request = self.client.request(inner=ef(0x0304, bytes(100)) * 2 + ef(0x7777, b""))
+        others = ef(0x7777, b"") + ef(0x7777, bytes(100)) + ef(0x0304, bytes(96))
+        request = self.client.request(inner=ef(0x0304, bytes(100)) * 2 + others)
         answer = self.ask_one(request)
         self.assertEqual((len(self.client.cookies(answer)), len(answer)), (3, len(request)))
 

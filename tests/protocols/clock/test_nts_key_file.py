@@ -84,8 +84,9 @@ class OneTests(Case):
         """A restart has the same keys, and says nothing."""
         cookie = self.cookie_of(self.daemon())
         self.record.lines.clear()
-        self.assertTrue(self.is_known(self.daemon(), cookie))
-        self.assertEqual((self.record.lines, self.counts()), ([], {"made": 1, "read": 1}))
+        for _ in range(2):
+            self.assertTrue(self.is_known(self.daemon(), cookie))
+        self.assertEqual((self.record.lines, self.counts()), ([], {"made": 1, "read": 2}))
 
     def test_rotation(self) -> None:
         """Keys are rotated once a day, in the file, too; a cookie is good for a week."""
@@ -129,6 +130,17 @@ class OneTests(Case):
         self.later()
         self.assertTrue(self.is_known(keys, cookie))
         self.assertEqual(self.counts()["rotated"], 1)
+
+    def test_interval(self) -> None:
+        """The file is looked at once in a second, however often keys are asked for."""
+        keys = self.daemon()
+        looks = mock.Mock(side_effect=os.stat)
+        self.patch(os, "stat", looks)
+        self.later()
+        for seconds, expected in ((0.0, 1), (0.75, 1), (0.25, 2), (0.0, 2)):
+            self.later(seconds)
+            self.assertTrue(keys.ring)
+            self.assertEqual(looks.call_count, expected)
 
     def test_clock_set_back(self) -> None:
         """A clock that is set back is followed: the file is looked at in that time, too."""
@@ -187,11 +199,15 @@ class DamageTests(Case):
                 self.path.rmdir()
             self.path.unlink(missing_ok=True)
         self.assertEqual(self.counts()["unsaved"], 1)
+        self.assertIn("it is no file;", self.record.lines[-1])
         other = self.directory / "other"
         other.write_bytes(KeyRing.make(NOW).encode())
+        other.chmod(0o600)
         self.path.symlink_to(other)
         self.daemon()
         self.assertFalse(self.path.is_symlink())
+        why = "it cannot be read: too many levels of symbolic links;"
+        self.assertIn(why, self.record.lines[-1])
 
     def test_full_disk(self) -> None:
         """While it cannot be written, keys are in memory, which is said once; later it is."""
@@ -253,8 +269,10 @@ class SharedTests(Case):
         descriptor = os.open(self.directory, os.O_RDONLY)
         flock(descriptor, LOCK_EX)
         self.later(ROTATION)
+        self.record.lines.clear()
         self.assertTrue(self.is_known(keys, cookie))
         self.assertNotIn("rotated", self.counts())
+        self.assertEqual(self.record.lines, [])
         os.close(descriptor)
         self.later()
         self.assertTrue(self.is_known(keys, cookie))
@@ -289,6 +307,7 @@ class SharedTests(Case):
         self.assertTrue(keys.ring)
         self.assertEqual(keys.ring, other.ring)
         self.assertEqual(self.counts()["rotated"], 1)
+        self.assertEqual(sum(" rotated " in line for line in self.record.lines), 1)
 
 
 class ContextTests(Case):

@@ -16,6 +16,7 @@ from socketd.protocols.clock.nts_keys import (
     MasterKey,
 )
 from tests.protocols.clock.nts_client import TO_CLIENT, TO_SERVER
+from tests.settings.refusals import refusal
 
 NOW = 1_795_000_000.0
 
@@ -134,6 +135,11 @@ class CookieTests(SynchronousTestCase):
         numbers = iter([b"aaaa", b"aaaa", b"bbbb"])
         made = MasterKey.make([b"aaaa"], lambda size: next(numbers) if size == 4 else bytes(size))
         self.assertEqual(made.number, b"bbbb")
+        numbers = iter([b"aaaa", b"aaaa", b"bbbb", b"aaaa", b"bbbb", b"cccc"])
+        keys = KeyRing.make(NOW, lambda size: next(numbers) if size == 4 else bytes(size))
+        self.assertEqual([key.number for key in keys.keys], [b"aaaa", b"bbbb"])
+        keys = keys.rotated(NOW, lambda size: next(numbers) if size == 4 else bytes(size))
+        self.assertEqual([key.number for key in keys.keys], [b"cccc", b"aaaa", b"bbbb"])
 
     def test_secret(self) -> None:
         """What is shown of keys has none."""
@@ -159,4 +165,5 @@ class FileTests(SynchronousTestCase):
         self.assertRaises(ValueError, KeyRing.decode, content + b"\n")
         self.assertRaises(ValueError, KeyRing.decode, b"\0" * len(content))
         first, second = (key.number.hex().encode() for key in ring().keys)
-        self.assertRaises(ValueError, KeyRing.decode, content.replace(first, second))
+        twice = content.replace(first, second)
+        self.assertEqual(refusal(KeyRing.decode, twice), "has two keys of one number")

@@ -94,7 +94,8 @@ class SequenceTests(SynchronousTestCase):
         """A datagram that ends before its number is echoed all the same."""
         self.protocol.datagramReceived(b"abc", ("192.0.2.1", 50000))
         self.assertEqual(self.transport.sent, [(b"abc", ("192.0.2.1", 50000))])
-        self.assertEqual((self.counts, self.context.record.sources), ({"short": 1}, {}))
+        self.protocol.datagramReceived(b"", ("192.0.2.1", 50000))
+        self.assertEqual((self.counts, self.context.record.sources), ({"short": 2}, {}))
 
     def test_bounded(self) -> None:
         """A source too many takes the place of the one that was silent for longest."""
@@ -108,7 +109,10 @@ class SequenceTests(SynchronousTestCase):
 
     def test_begins_again(self) -> None:
         """The state of a source that was silent for long is dropped: no jump is loss."""
-        self.send(1)
+        for number in (1, 3):
+            self.clock.advance(EXPIRY)
+            self.send(number)
+        self.assertEqual(self.counts["lost"], 1)
         self.clock.advance(EXPIRY + 1)
         self.send(100)
-        self.assertEqual(self.counts["lost"], 0)
+        self.assertEqual(self.counts["lost"], 1)

@@ -24,6 +24,7 @@ from socketd.protocols.measure.keys import Keys
 from socketd.protocols.spec import ProtocolContext
 from tests.protocols.fakes import PEER, FakeDatagramTransport, complaints
 from tests.protocols.measure import ipsla_wire
+from tests.settings.refusals import refusal
 
 HOST = PEER[0]
 
@@ -76,6 +77,7 @@ class IpslaCase(SynchronousTestCase):
         """Send a control message; return the answer, if there is any."""
         self.transport.sent.clear()
         self.protocol.datagramReceived(message, (host, 50300))
+        self.assertEqual({to for _, to in self.transport.sent} - {(host, 50300)}, set())
         return b"".join(datagram for datagram, _ in self.transport.sent)
 
     def probe(
@@ -85,6 +87,7 @@ class IpslaCase(SynchronousTestCase):
         protocol = self.opened.ports["127.0.0.1", port]
         protocol.transport.sent.clear()
         protocol.datagramReceived(data, (host, source))
+        self.assertEqual({to for _, to in protocol.transport.sent} - {(host, source)}, set())
         return [datagram for datagram, _ in protocol.transport.sent]
 
 
@@ -97,6 +100,16 @@ class IpslaTests(IpslaCase):
         self.assertEqual(list(self.opened.ports), [("127.0.0.1", 50001)])
         self.assertEqual(self.probe(50001), [b"\0\1probe"])
         self.assertEqual(self.counts, {"accepted": 1, "opened": 1, "probed": 1})
+
+    def test_adds_up(self) -> None:
+        """Ports at both ends of the range are opened, and all is counted each time."""
+        for port in (50000, 50002):
+            self.ask(request(port))
+            self.assertEqual(self.probe(port), [b"\0\1probe"])
+            self.assertEqual(self.probe(port, "192.0.2.99"), [])
+            self.assertEqual(self.probe(port, data=b"\0\x09"), [])
+        names = ("accepted", "opened", "probed", "stranger", "unknown_probe")
+        self.assertEqual(self.counts, dict.fromkeys(names, 2))
 
     def test_only_its_source(self) -> None:
         """Another address is not answered, until it asks for the port, too."""
@@ -112,12 +125,18 @@ class IpslaTests(IpslaCase):
         """It is closed when its time is over; each source has its own."""
         self.ask(request(50001, 5000))
         self.ask(request(50001, 2000), "192.0.2.99")
-        self.clock.advance(3.0)
+        self.clock.advance(2.0)
         self.assertEqual(self.probe(50001, "192.0.2.99"), [])
         self.assertEqual(len(self.probe(50001)), 1)
-        self.clock.advance(2.0)
+        self.clock.advance(3.0)
         self.assertEqual(self.opened.ports, {})
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_short(self) -> None:
+        """A time below a second is as short as it says."""
+        self.ask(request(50001, 100))
+        self.clock.advance(0.1)
+        self.assertEqual(self.opened.ports, {})
 
     def test_longer(self) -> None:
         """A further message makes its time longer, and never shorter."""
@@ -211,11 +230,18 @@ class SecondVersionTests(IpslaCase):
         self.ask(message)
         self.assertEqual(self.numbers(60038, 60039), [1, 2])
 
+    def test_time(self) -> None:
+        """The time of an answer is that of the wall clock."""
+        sections = ipsla_wire.authentication(), ipsla_wire.measurement(50001)
+        found = self.ask(ipsla_wire.control(*sections, time=1))
+        now = (1_764_374_400 + 2_208_988_800 << 32) + (1 << 31)
+        self.assertEqual(found[12:20], ipsla_wire.number(now, 8))
+
     def test_flows(self) -> None:
         """One source port too many takes the place of the first one."""
         self.ask(ipsla_wire.request(50001))
-        self.assertEqual(self.numbers(*range(2000, 2001 + MAX_FLOWS)), [1] * (MAX_FLOWS + 1))
-        self.assertEqual(self.numbers(2000 + MAX_FLOWS, 2000), [2, 1])
+        self.assertEqual(self.numbers(*range(2000, 2000 + MAX_FLOWS)), [1] * MAX_FLOWS)
+        self.assertEqual(self.numbers(2000, 2000 + MAX_FLOWS, 2000), [2, 1, 1])
 
     def test_both_versions(self) -> None:
         """Probes are answered by the version of the last control message of their address."""
@@ -258,11 +284,18 @@ class OptionTests(SynchronousTestCase):
         """A range, or one port."""
         self.assertEqual(parse_ports("50000..50100"), PortRange(50000, 50100))
         self.assertEqual(str(parse_ports("50000")), "50000..50000")
-        for text in ("", "x", "50100..50000", "1023..1024", "65535..65536", "50000-50100",
-                     "2000..3024", "0"):
-            self.assertRaises(ValueError, parse_ports, text)
+        for text in ("1024..2047", "65535..65535"):
+            self.assertEqual(str(parse_ports(text)), text)
+        wrong = "is no range of ports; write LOW..HIGH"
+        self.assertEqual(refusal(parse_ports, "50000-50100"), f"{wrong}, as 50000..50100")
+        for text in ("50100..50000", "1023..1024", "65535..65536", "0"):
+            self.assertEqual(refusal(parse_ports, text), f"{wrong}, from 1024 to 65535")
+        found = refusal(parse_ports, "2000..3024")
+        self.assertEqual(found, "has 1025 ports; at most 1024 would be right")
 
     def test_listeners(self) -> None:
         """A UNIX socket has no ports beside it."""
         self.assertEqual(complaints("[ipsla]\nlisten = udp:1967\n"), "")
-        self.assertIn("has a path", complaints("[ipsla]\nlisten = unixgram:/run/x.sock\n"))
+        found = complaints("[ipsla]\nlisten = unixgram:/run/x.sock\n")
+        why = "has a path; routers ask by UDP: write udp:1967"
+        self.assertEqual(found, f"FILE:2: [ipsla] listen = unixgram:/run/x.sock: {why}")

@@ -89,9 +89,13 @@ class OpenTests(ParseCase):
         for sections, reason, expected in (
             ((auth,), MALFORMED, (3, 3)),
             ((udp, auth), MALFORMED, (3, 3)),
+            ((number(53, 2) + auth[2:], udp), MALFORMED, (3, 3)),
+            ((authentication(size=20), udp), MALFORMED, (3, 3)),
             ((auth, udp, udp), MALFORMED, (3, 3, 0)),
             ((auth, other), UNSUPPORTED, (3, 0, 3)),
             ((auth, udp[:4] + number(90, 4) + udp[8:90]), MALFORMED, (3, 0, 3)),
+            ((auth, udp[:4] + number(8, 4)), MALFORMED, (3, 0, 3)),
+            ((auth, udp, udp[:4] + number(340, 4) + bytes(332)), MALFORMED, (3, 3, 0)),
             ((auth, measurement(50001, kind=1)), UNSUPPORTED, (3, 0, 3)),
             ((auth, measurement(50001, role=3)), UNSUPPORTED, (3, 0, 3)),
         ):
@@ -109,6 +113,8 @@ class OpenTests(ParseCase):
         wrong.append(message[:84] + number(93, 4) + message[88:])
         wrong.append(control(authentication(), measurement(50001), status=2))
         wrong.append(control(authentication(), measurement(50001), bytes(7)))
+        wrong.append(control(authentication(), bytes(4) + number(433, 4) + bytes(425)))
+        wrong.append(control())
         for one in wrong:
             self.assertEqual(self.refused(one), (MALFORMED, b""), one)
 
@@ -150,7 +156,8 @@ class AuthenticatedTests(ParseCase):
             request(50001),
             request(50001, 2, b"another"),
             signed(control(authentication(2, 8), udp)),
-            control(authentication(2, KEY_ID, size=12), udp),
+            signed(control(authentication(2, KEY_ID, size=12), udp)),
+            signed(control(authentication(3, KEY_ID), udp)),
             good[:28] + b"\3" + good[29:],
         ]
         for at in (4, 30, 33, 50, 165, 171):
@@ -181,6 +188,8 @@ class AuthenticatedTests(ParseCase):
         self.assertEqual(self.refused(message, KEYS)[0], BAD_DIGEST)
         reason, answer = self.refused(signed(message), KEYS)
         self.assertEqual((reason, answer), (UNSUPPORTED, signed(answer)))
+        reason, answer = self.refused(signed(control(authentication(2, KEY_ID))), KEYS)
+        self.assertEqual((reason, answer), (MALFORMED, signed(answer)))
 
 
 class MeasurementTests(SynchronousTestCase):

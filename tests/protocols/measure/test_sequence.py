@@ -30,6 +30,7 @@ class ArrivalsTests(SynchronousTestCase):
     def test_lost(self) -> None:
         """A gap is lost, also where the numbers wrap."""
         self.assertEqual(counted([0, 1, 5, 6]), (4, 3, 0, 0))
+        self.assertEqual(counted([0, 2, 5, 6]), (4, 3, 0, 0))
         self.assertEqual(counted([254, 2], 256), (2, 3, 0, 0))
 
     def test_runs(self) -> None:
@@ -50,6 +51,7 @@ class ArrivalsTests(SynchronousTestCase):
         """What has come before is a duplicate, of the highest number and of a late one, too."""
         self.assertEqual(counted([0, 1, 1, 0, 2]), (5, 0, 2, 0))
         self.assertEqual(counted([0, 2, 1, 1]), (4, 1, 1, 1))
+        self.assertEqual(counted([0, 1, 3, 2, 1]), (5, 1, 1, 1))
 
     def test_old(self) -> None:
         """Below the window a duplicate cannot be told, and counts as late."""
@@ -62,6 +64,13 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(counted([0, MAX_GAP, MAX_GAP + 1]), (3, MAX_GAP - 1, 0, 0))
         self.assertEqual(counted([0, MAX_GAP + 1, MAX_GAP + 2]), (3, 0, 0, 0))
         self.assertEqual(counted([1 << 31, 0, 1]), (3, 0, 0, 0))
+        self.assertEqual(counted([MAX_GAP, 0]), (2, 0, 0, 1))
+        self.assertEqual(counted([MAX_GAP + 1, 0]), (2, 0, 0, 0))
+
+    def test_halfway(self) -> None:
+        """What is as far ahead as behind is ahead."""
+        self.assertEqual(counted([0, 128], 256), (2, 127, 0, 0))
+        self.assertEqual(counted([0, 129], 256), (2, 0, 0, 1))
 
     def test_told(self) -> None:
         """Each number tells what it shows."""
@@ -69,10 +78,15 @@ class ArrivalsTests(SynchronousTestCase):
         told = [found.add(number) for number in (0, 1, 4, 2, 2, 5)]
         expected = [None, None, ("lost", 2), ("late", 1), ("duplicate", 1), None]
         self.assertEqual(told, expected)
+        found = Arrivals(256)
+        self.assertEqual([found.add(number) for number in (255, 0, 1)], [None] * 3)
 
     def test_bound(self) -> None:
         """The memory of what has come does not grow."""
         found = Arrivals()
         for number in range(0, 5 * MAX_GAP, 777):
             found.add(number)
+            self.assertLess(found._seen.bit_length(), WINDOW + 1)
+        for behind in (WINDOW, MAX_GAP):
+            found.add(number - behind)
             self.assertLess(found._seen.bit_length(), WINDOW + 1)

@@ -33,7 +33,9 @@ class SessionTests(SynchronousTestCase):
         for _ in range(5):
             self.clock.advance(EXPIRY)
             self.assertIs(self.of("one"), one)
+        self.clock.advance(EXPIRY)
         self.assertIsNot(self.of("other"), one)
+        self.assertIs(self.of("one"), one)
 
     def test_expiry(self) -> None:
         """The state of one that was silent for too long is dropped."""

@@ -48,6 +48,10 @@ WRITTEN = [
     ("every 11th -> reset", "every 11th -> reset"),
     ("every 22th -> reset", "every 22nd -> reset"),
     ("every 1st -> reset", "every 1st -> reset"),
+    *(
+        (f"every {place} -> reset", f"every {place} -> reset")
+        for place in ("3rd", "4th", "12th", "13th", "101st", "111th")
+    ),
     ('idle 1.5s -> "", times 2', 'idle 1.5s -> "", times 2'),
     ('idle 2m -> "x"', 'idle 120s -> "x"'),
     ('"a" -> "b", after 1234.5678s', '"a" -> "b", after 1234.5678s'),

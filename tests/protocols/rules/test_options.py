@@ -160,12 +160,26 @@ class TogetherTests(SynchronousTestCase):
         ):
             self.assertEqual(wrong(f"rules =\n  {star}\n  {more}\n"), [])
 
+    def test_file(self) -> None:
+        """What does not fit is named with the file that has it."""
+        path = Path(self.mktemp())
+        path.write_text('* -> "x"\n "a" -> "y"\n')
+        [found] = wrong(f"rules = {path}\n")
+        self.assertTrue(found.startswith(f"{path}:2:2: [modem] rules: no message"), found)
+        path.write_text('/(a|b)*a(a|b){90}c/ -> "x"\n')
+        [found] = wrong(f"max_message = 64KiB\nrules = {path}\n")
+        self.assertTrue(found.startswith(f"{path}:1:1: [modem] rules: the expr"), found)
+
     def test_too_large(self) -> None:
         """Expressions that take too much memory together are refused at the first rule."""
         lines = "".join(f'  /[ab]*a[ab]{{900}}c{number}/ -> "x"\n' for number in range(60))
         [found] = wrong(f"rules =\n{lines}")
         said = "FILE:5:3: [modem] rules: has expressions that are too large; write shorter ones"
         self.assertEqual(found, said)
+        path = Path(self.mktemp())
+        path.write_text(lines.lstrip())
+        [found] = wrong(f"rules = {path}\n")
+        self.assertEqual(found, f"{path}:1:1" + said.removeprefix("FILE:5:3"))
 
     def test_steps(self) -> None:
         """Expressions and the longest message together have a limit, which is named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from unittest import mock
@@ -114,8 +115,11 @@ class ExpressionTests(SynchronousTestCase):
     def test_memory(self) -> None:
         """Without memory for all at once, each is searched alone, and the result is the same."""
         sources = {3: "a", 5: "b+", 8: "^c"}
-        both = ExpressionSet({key: compile_expression(one) for key, one in sources.items()})
-        self.assertEqual(sorted(set(both.matching(b"xbac")) - {-1}), [3, 5])
+        compiled = {key: compile_expression(one) for key, one in sources.items()}
+        both = ExpressionSet(compiled)
+        self.assertEqual(both.size, sum(one.programsize for one in compiled.values()))
+        # With -1 for the empty one, as long as there is memory.
+        self.assertEqual(sorted(both.matching(b"xbac")), [-1, 3, 5])
         with mock.patch.object(both, "_set") as failing:
             failing.Match.return_value = None
             self.assertEqual(both.matching(b"xbac"), [3, 5])
@@ -126,6 +130,18 @@ class ExpressionTests(SynchronousTestCase):
         with mock.patch.object(ruleset, "SET_MEMORY", 2000):
             found = {0: compile_expression("a{50}")}
             self.assertIn("write shorter ones", refusal(ExpressionSet, found))
+
+    def test_quiet(self) -> None:
+        """RE2 itself writes nothing, or a peer could fill the log."""
+        stderr = os.dup(2)
+        self.addCleanup(os.close, stderr)
+        with open(self.mktemp(), "wb") as log:
+            os.dup2(log.fileno(), 2)
+            try:
+                refusal(compile_expression, "(")
+            finally:
+                os.dup2(stderr, 2)
+            self.assertEqual(os.fstat(log.fileno()).st_size, 0)
 
     def test_linear(self) -> None:
         """

@@ -269,6 +269,17 @@ class IdleTests(TimeTestCase):
         protocol.dataReceived(b"\n")
         self.assertEqual(self.pass_time(9, 0.5, 0.5), [b"b", b"", b"?"])
 
+    def test_short(self) -> None:
+        """One below a second is as short as it says."""
+        self.begin('idle 100ms -> "?"')
+        self.assertEqual(self.pass_time(0.1, 0.05, 0.05), [b"?", b"", b"?"])
+
+    def test_framing(self) -> None:
+        """A pause that ends a message is one of the same clock."""
+        protocol = self.begin('"a" -> "b"', framing="idle:50ms")
+        protocol.dataReceived(b"a")
+        self.assertEqual(self.pass_time(0.04, 0.01), [b"", b"b"])
+
     def test_several(self) -> None:
         """Several wait for silences of their own; at one time the first one speaks."""
         self.begin('idle 3s -> "3", times 3\nidle 6s -> "6"\nidle 20s -> "bye", close')
@@ -287,9 +298,11 @@ class IdleTests(TimeTestCase):
         self.assertEqual(self.pass_time(1, 1, 1, 1, 1, 0.9, 0.1), [b""] * 4 + [b"b", b"", b"?"])
 
     def test_delayed(self) -> None:
-        """What a silence says can be delayed, too."""
-        self.begin('idle 1s -> "?", after 500ms, times 1')
+        """What a silence says can be delayed, too; when all is said, there is no timer."""
+        protocol = self.begin('idle 1s -> "?", after 500ms, times 1')
         self.assertEqual(self.pass_time(1, 0.5, 9), [b"", b"?", b""])
+        protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_not_read(self) -> None:
         """To a peer that reads nothing it is said once."""
