@@ -91,8 +91,8 @@ PURE := $(PURE),socketd/control/requests.py,socketd/control/results.py
 PURE := $(PURE),socketd/workers/checks.py,socketd/workers/figures.py,socketd/workers/queue.py
 PURE := $(PURE),socketd/workers/relay.py,socketd/workers/task.py
 
-coverage: TESTS ?= tests
-coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer
+coverage: TESTS ?= $(UNIT_TESTS)
+coverage: $(VENV)/dev.stamp ## the branches that no unit test takes; none may be in a pure layer
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(BIN)/coverage run -m twisted.trial --temp-directory=build/coverage/trial $(TESTS)
 	@$(BIN)/coverage combine --quiet
