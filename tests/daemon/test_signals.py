@@ -145,6 +145,8 @@ class TerminalTests(Case):
 
     def setUp(self) -> None:
         super().setUp()
+        # nohup(1) may have started the tests.
+        self.patch(signal, "getsignal", lambda number: signal.SIG_DFL)
         self.path = self.mktemp()
         self.open()
 

@@ -355,7 +355,12 @@ class HangupTests(SystemCase):
         @return: the other end of the terminal, too.
         """
         master, slave = os.openpty()
-        take_terminal = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
+
+        def take_terminal() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            # nohup(1) may have started the tests.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
         ini = INI.format(drain="10s")
         daemon = self.daemon(ini, before=command, stdin=slave, preexec_fn=take_terminal)
         os.close(slave)
