@@ -9,16 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench import measure, shares
 from bench.cores import choose
-from bench.load import LoadReport, run
+from bench.load import LoadReport
 from bench.measure import Bench, load_options
 from bench.process import serving
 from bench.results import Sample
 from bench.servers import BY_NAME, rule_lines
 from bench.works import WORKS, Effort, Work
+from tests.bench import short
 from tests.support.needs import COMPILING, need
-
-#: Long enough for some hundred messages, short enough for a test.
-SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
 
 WORK = {work.name: work for work in WORKS}
 
@@ -26,8 +24,7 @@ WORK = {work.name: work for work in WORKS}
 def ask(case: SynchronousTestCase, work: Work, name: str) -> LoadReport:
     """Run a work's load against one of its servers."""
     with serving(BY_NAME[name], choose().server, work.probe) as running:
-        arguments = [*load_options(work, running.port), *SHORT]
-        report = run(arguments, choose().load, lambda mark: None)
+        report = short.measure(load_options(work, running.port))
     case.assertEqual((report.errors, report.first_error), (0, ""), name)
     case.assertGreater(report.messages, 0, name)
     return report
@@ -63,9 +60,13 @@ class DatagramTests(SynchronousTestCase):
 
 
 def take(work: str, name: str) -> Sample:
-    """Take a sample of a work."""
-    with closing(Bench(choose(), Effort(1, 0.2, 0.05))) as bench:
-        return bench.sample(WORK[work], BY_NAME[name])
+    """Take a sample of a work, as long as is needed."""
+    for seconds in short.WINDOWS:
+        with closing(Bench(choose(), Effort(1, seconds, 0.05))) as bench:
+            sample = bench.sample(WORK[work], BY_NAME[name])
+        if sample.figure:
+            break
+    return sample
 
 
 class WorkersTests(SynchronousTestCase):

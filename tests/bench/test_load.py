@@ -16,11 +16,9 @@ from bench.measure import reply_size
 from bench.peers.listening import BESIDE
 from bench.process import free_port
 from bench.works import choose as select
+from tests.bench.short import SHORT, measure
 from tests.support.needs import COMPILING, need
 from tests.support.polling import DEADLINE, wait_until
-
-#: Long enough for some thousand messages, short enough for a test.
-SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
 
 #: Connections of the tests.
 FEW = "8"
@@ -93,12 +91,12 @@ class PeerTests(SynchronousTestCase):
         return int(port)
 
     def load(self, port: int, *arguments: str) -> tuple[LoadReport, list[str]]:
-        """Run one short load, and return its report and its marks."""
+        """Run one short load, and return its report and the marks of its last window."""
         marks: list[str] = []
-        report = run([*arguments, "--port", str(port), *SHORT], choose().load, marks.append)
+        report = measure([*arguments, "--port", str(port)], on_mark=marks.append)
         self.assertEqual((report.errors, report.first_error), (0, ""))
         self.assertGreater(report.messages, 0)
-        return report, marks
+        return report, marks[-len(WINDOW):]
 
     def test_asyncio_streams(self) -> None:
         """Echo is measured in a window of its length, with the latency of each message."""

@@ -13,10 +13,8 @@ from bench.load import LoadFailed, run
 from bench.process import serving
 from bench.servers import BY_NAME, Place
 from bench.works import TLS_PEERS, WORKS
+from tests.bench.short import SHORT, measure
 from tests.support.needs import COMPILING, need
-
-#: Long enough for some hundred messages, short enough for a test.
-SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
 
 #: The loads of the works with TLS, by their names.
 LOADS = {work.name: work.load for work in WORKS if work.name.startswith("tls-")}
@@ -41,8 +39,7 @@ class PeerTests(SynchronousTestCase):
                 for load in LOADS.values():
                     if "--resume" in load and name == "twisted-tls":
                         continue
-                    arguments = [*load, "--port", str(running.port), *SHORT]
-                    report = run(arguments, choose().load, lambda mark: None)
+                    report = measure([*load, "--port", str(running.port)])
                     self.assertEqual((report.errors, report.first_error), (0, ""), name)
                     self.assertGreater(report.messages, 0, name)
 
@@ -71,9 +68,9 @@ class MissingTests(SynchronousTestCase):
     def test_not_resumed(self) -> None:
         """A server that resumes no session is not measured as if it did."""
         with serving(BY_NAME["twisted-tls"], choose().server) as running:
-            arguments = [*LOADS["tls-resumed"], "--port", str(running.port), *SHORT]
+            arguments = [*LOADS["tls-resumed"], "--port", str(running.port)]
             try:
-                said = run(arguments, choose().load, lambda mark: None).first_error
+                said = measure(arguments, lambda report: report.first_error).first_error
             except LoadFailed as error:  # the first connections were fast
                 said = str(error)
         self.assertIn("the session is not resumed", said)
