@@ -11,6 +11,7 @@ from typing import Any
 from zope.interface import implementer
 
 from socketd.access.datagram_guard import REPLY_SIZE
+from socketd.net.datagram.controls import Controls
 from socketd.net.datagram.mmsg import MAX_SIZE
 from socketd.protocols.batches import IDatagramBatch
 
@@ -34,6 +35,7 @@ class DatagramBatch:
         @param sources: their addresses.
         """
         self._port = port
+        self._controls: Controls = port.controls
         self._numbers = numbers
         self.sources = sources
         self.lengths = lengths
@@ -86,7 +88,8 @@ class DatagramBatch:
 
     def _least(self, lengths: Sequence[int]) -> float:
         """How long an answer to any of these may be."""
-        return min(max(min(lengths), self._port.floor), MAX_SIZE)  # type: ignore[no-any-return]
+        floor: float = self._port.floor
+        return min(max(min(lengths), floor), MAX_SIZE)
 
     def _fits(self, answer: bytes | None, length: int) -> bool:
         """Say whether there is an answer to a datagram, and drop one that is too long."""
@@ -99,15 +102,15 @@ class DatagramBatch:
 
     @property
     def received_at(self) -> Sequence[int | None]:
-        return self._port.controls.arrivals(self._numbers)  # type: ignore[no-any-return]
+        return self._controls.arrivals(self._numbers)
 
     @property
     def ttl(self) -> Sequence[int]:
-        return self._port.controls.ttls(self._numbers)  # type: ignore[no-any-return]
+        return self._controls.ttls(self._numbers)
 
     @property
     def tos(self) -> Sequence[int]:
-        return self._port.controls.toses(self._numbers)  # type: ignore[no-any-return]
+        return self._controls.toses(self._numbers)
 
     def read(self, fields: str, count: int) -> Sequence[tuple[Any, ...]]:
         next_ = slice(self._done, self._done + count)
