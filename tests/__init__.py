@@ -1,5 +1,7 @@
 """The tests of socketd, in the same tree as the code: one module for each module."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 from tests.support.limits import limit_tests
@@ -12,3 +14,6 @@ settings.register_profile(
 settings.load_profile("busy")
 
 limit_tests()
+
+# Debian 13 gives users 0002, by which what tests make could be written by their group.
+os.umask(0o022)
