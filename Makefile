@@ -188,9 +188,9 @@ dist: $(VENV)/dev.stamp ## build wheel, SBOM and source archive into dist/, alwa
 	@$(BUILD) --sdist --outdir build/dist . >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
 	@tar -xzf build/dist/socketd-*.tar.gz -C build/dist && rm build/dist/socketd-*.tar.gz
 	@chmod -R u=rwX,go=rX build/dist/socketd-*
-	@cd build/dist && for tree in socketd-*; do \
-	    $(CURDIR)/$(BIN)/python $(CURDIR)/packaging/archive.py "$$tree" | \
-	        gzip -9 --no-name >"../../dist/$$tree.tar.gz" || exit; done
+	@for tree in build/dist/socketd-*; do \
+	    $(BIN)/python packaging/archive.py $$tree | gzip -9 --no-name \
+	        >dist/$$(basename $$tree).tar.gz || exit; done
 	@umask 022; { $(BUILD) --wheel --outdir build/dist build/dist/socketd-* && \
 	    bash packaging/add-sbom $(BIN)/python build/dist/socketd-*.whl dist; } \
 	    >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }

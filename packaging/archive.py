@@ -20,11 +20,11 @@ def impersonal(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def main(folder: str) -> None:
-    """Write the archive; C{tarfile} sorts what is in a folder."""
+    """Write the archive, below the folder's own name; C{tarfile} sorts what is in it."""
     with tarfile.open(
         fileobj=sys.stdout.buffer, mode="w|", format=tarfile.USTAR_FORMAT
     ) as archive:
-        archive.add(folder, filter=impersonal)
+        archive.add(folder, os.path.basename(folder), filter=impersonal)
 
 
 if __name__ == "__main__":
