@@ -239,9 +239,11 @@ class SocketService:
 
     def close(self) -> None:
         """Serve what has arrived at the listeners, then close them."""
-        for one in self._give_up():
+        for one in self.bound:
             one.finish()
             one.close()
+        # What was served may have opened a port.
+        self._give_up()
 
     def unbind(self) -> None:
         """

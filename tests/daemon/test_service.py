@@ -286,6 +286,16 @@ class FurtherPortTests(ServiceCase):
             for bound in taken or ():
                 bound.close()
 
+    def test_opened_at_close(self) -> None:
+        """One that the last datagram asks for ends, too."""
+        port: Any = self.service.bound[0].port
+        self.patch(port._protocol, "datagramReceived", lambda data, addr: self.open())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"x", port.socket.getsockname())
+            self.service.close()
+        self.assertEqual(self.service_state.counters.datagrams_received, 1)
+        self.assertEqual((self.service.served, self.shared.further_ports), ([], []))
+
     def test_refused(self) -> None:
         """One that is in use cannot be opened, nor one more than a service may have."""
         port = self.service.bound[0].sock.getsockname()[1]
