@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from socketd.common.commands import COMMANDS
+from socketd.common.timer import Timer
 from socketd.terminal.view import View
 
 #: Connections offered for completion; Tab is of no use in a longer list.
@@ -67,12 +68,11 @@ class OperatorConsole(ABC):
     def __init__(self, view: View, clock: IReactorTime) -> None:
         """@param clock: schedules the end of L{REACTION_TIME}."""
         self._view = view
-        self._clock = clock
         self._addressee: Any = None
         self._name = ""
         self._is_gone = False
         self._has_told = False
-        self._reacting: IDelayedCall | None = None
+        self._reacting = Timer(clock)
 
     @abstractmethod
     def name_of(self, waiting: Any) -> str:
@@ -103,12 +103,12 @@ class OperatorConsole(ABC):
         is_begun = self._view.is_begun
         if self._addressee is not None and not self._is_gone and self._addressee not in waiting:
             self._is_gone = True
-            self._reacting = self._clock.callLater(REACTION_TIME, self._over)
+            self._reacting.start(REACTION_TIME, self.refresh)
             if is_begun:
                 self.show(gone_notice(self._name))
         if not is_begun:
             self._has_told = False
-            if not is_fixed and self._reacting is None:
+            if not is_fixed and not self._reacting.is_running:
                 self._select(waiting)
         elif self._addressee is None and waiting and not self._has_told:
             self._has_told = True
@@ -141,9 +141,7 @@ class OperatorConsole(ABC):
 
     def forget(self) -> None:
         """Clear the addressee."""
-        reacting, self._reacting = self._reacting, None
-        if reacting is not None:
-            reacting.cancel()
+        self._reacting.stop()
         self._addressee, self._is_gone = None, False
 
     def _select(self, waiting: Sequence[Any]) -> None:
@@ -153,7 +151,3 @@ class OperatorConsole(ABC):
         elif self._addressee != waiting[0]:
             self._addressee = waiting[0]
             self._name = self.name_of(waiting[0])
-
-    def _over(self) -> None:
-        self._reacting = None
-        self.refresh()
